@@ -1,0 +1,45 @@
+"""Re-slicing record batches to caps of rows and bytes, without copying."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+
+def capped(
+    batches: Iterable[pa.RecordBatch], rows: int, limit_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    """Cut batches so that none is empty, longer than ``rows``, or larger than ``limit_bytes``.
+
+    A single row larger than ``limit_bytes`` is handed on alone. Slices share the batch's memory.
+    """
+    for batch in batches:
+        for start in range(0, batch.num_rows, rows):
+            yield from _halved(batch.slice(start, rows), limit_bytes)
+
+
+def _halved(batch: pa.RecordBatch, limit_bytes: int) -> Iterator[pa.RecordBatch]:
+    if batch.num_rows <= 1 or batch.get_total_buffer_size() <= limit_bytes or batch.nbytes <= limit_bytes:
+        yield batch
+        return
+    middle = batch.num_rows // 2
+    yield from _halved(batch.slice(0, middle), limit_bytes)
+    yield from _halved(batch.slice(middle), limit_bytes)
+
+
+def gathered(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Join runs of small batches into batches of at least ``rows`` rows; the last may be shorter.
+
+    A batch that is already long enough, and stands alone, is handed on as it is.
+    """
+    run: list[pa.RecordBatch] = []
+    held = 0
+    for batch in batches:
+        run.append(batch)
+        held += batch.num_rows
+        if held >= rows:
+            yield pa.concat_batches(run) if len(run) > 1 else run[0]
+            run, held = [], 0
+    if held:
+        yield pa.concat_batches(run) if len(run) > 1 else run[0]

@@ -1,0 +1,130 @@
+"""A store in this process's memory: the reference that others are held to, and for users' tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connector.batching import capped
+from connector.codecs import encode_keys
+from connector.errors import OptionError, TableNotFoundError
+from connector.scan import Partition, Scan, even_ranges
+from connector.schema import check_append, check_key, check_names, check_rows, conform, key_of, keyed
+from connector.source import RowRange
+from connector.store import Store, WriteJob, WriteMode, WriteOptions, WriteResult
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows in order of first writing, and each row's encoded key."""
+
+    rows: pa.Table
+    names: pa.Array
+
+
+class MemoryStore(Store):
+    """Tables as Arrow data in this process.
+
+    A pickled store carries its tables along: workers read what was there when they were started, and
+    what they write stays with them. Rows do not expire, so a TTL is refused.
+    """
+
+    def __init__(self, url: str = "memory://") -> None:
+        self._url = url
+        self._tables: dict[str, _Table] = {}
+        self._staged: dict[str, _Table] = {}  # overwrites in progress, by job
+
+    @classmethod
+    def open(cls, url: str, options: Mapping[str, object]) -> Self:
+        if options:
+            raise OptionError(f"memory:// takes no options, got {', '.join(options)}")
+        return cls(url)
+
+    @property
+    def location(self) -> str:
+        return self._url
+
+    def schema(self, table: str) -> pa.Schema:
+        return self._get(table).rows.schema
+
+    def plan(self, scan: Scan, parts: int) -> Sequence[Partition]:
+        ranges = even_ranges(self._get(scan.table).rows.num_rows, parts)
+        return [RowRange(i, rows.start, rows.stop) for i, rows in enumerate(ranges)]
+
+    def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
+        assert isinstance(partition, RowRange)
+        rows = self._get(scan.table).rows
+        rows = rows.slice(partition.start, partition.stop - partition.start)
+        rows = rows.select(scan.output.names).replace_schema_metadata(None)
+        for batch in capped(rows.to_batches(), scan.batch_rows, scan.batch_bytes):
+            yield conform(batch, scan.output)
+
+    def begin(self, table: str, schema: pa.Schema, options: WriteOptions) -> WriteJob:
+        if options.ttl_seconds is not None:
+            raise OptionError(f"table {table!r}: rows in memory do not expire; leave out the ttl")
+        stored = self._tables[table].rows.schema if table in self._tables else None
+        key = options.key or (key_of(stored) if stored is not None else ())
+        if not key:
+            raise OptionError(f"table {table!r}: no key column was named, and the table is new")
+        check_names(table, schema)
+        check_key(table, schema, key)
+        if stored is not None and options.mode is WriteMode.APPEND:
+            check_append(table, stored, schema, key)
+        return WriteJob(table, schema.remove_metadata(), key, options)
+
+    def write_part(self, job: WriteJob, batches: Iterable[pa.RecordBatch]) -> WriteResult:
+        tables = self._tables if job.options.mode is WriteMode.APPEND else self._staged
+        name = job.table if job.options.mode is WriteMode.APPEND else job.id
+        written = 0
+        for given in batches:
+            batch = conform(given, job.schema)
+            names = encode_keys([batch.column(name) for name in job.key])
+            check_rows(job.table, job.key, batch, names)
+            tables[name] = _upsert(tables.get(name, _empty(job)), batch, names)
+            written += batch.num_rows
+        return WriteResult(written)
+
+    def commit(self, job: WriteJob, results: Sequence[WriteResult]) -> None:
+        if job.options.mode is WriteMode.OVERWRITE:
+            self._tables[job.table] = self._staged.pop(job.id, _empty(job))
+        else:
+            self._tables.setdefault(job.table, _empty(job))
+
+    def abort(self, job: WriteJob) -> None:
+        self._staged.pop(job.id, None)
+
+    def close(self) -> None:
+        """Keeps the tables: they live as long as the store."""
+
+    def _get(self, table: str) -> _Table:
+        if table not in self._tables:
+            raise TableNotFoundError(
+                f"there is no table {table!r} in {self._url}; "
+                f"there are {', '.join(sorted(self._tables)) or 'none'}"
+            )
+        return self._tables[table]
+
+
+def _empty(job: WriteJob) -> _Table:
+    return _Table(keyed(job.schema, job.key).empty_table(), pa.array([], pa.binary()))
+
+
+def _upsert(old: _Table, batch: pa.RecordBatch, names: pa.Array) -> _Table:
+    """Put the batch's rows in place of those with the same keys; columns it lacks are kept."""
+    place = pc.index_in(names, value_set=old.names)
+    columns = [
+        pa.chunked_array([batch.column(field.name)])
+        if batch.schema.get_field_index(field.name) >= 0
+        else old.rows.column(field.name).take(place)
+        for field in old.rows.schema
+    ]
+    fresh = pa.Table.from_arrays(columns, schema=old.rows.schema)
+    stay = pc.invert(pc.is_in(old.names, value_set=names))
+    return _Table(
+        pa.concat_tables([old.rows.filter(stay), fresh]).combine_chunks(),
+        pa.concat_arrays([old.names.filter(stay), names]),
+    )

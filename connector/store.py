@@ -1,0 +1,228 @@
+"""Stores: everything that holds tables. How a table is planned, read and written."""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import pyarrow as pa
+
+from connector.errors import OptionError
+from connector.scan import Partition, Scan
+from connector.schema import key_of
+
+if TYPE_CHECKING:
+    from connector.source import StoreSource
+
+
+class WriteMode(enum.Enum):
+    """What becomes of rows that are in the table already.
+
+    APPEND upserts: rows with new keys are added; rows with known keys are merged, a null deleting
+    its field. OVERWRITE leaves exactly the written rows in the table.
+    """
+
+    APPEND = "append"
+    OVERWRITE = "overwrite"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How to write.
+
+    Attributes:
+        key: the key columns; empty for those of the table, where it exists.
+        mode: see WriteMode.
+        ttl_seconds: rows written expire after this many seconds; None for never.
+    """
+
+    key: tuple[str, ...] = ()
+    mode: WriteMode = WriteMode.APPEND
+    ttl_seconds: int | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.key, str):
+            raise OptionError(f"key must be a tuple of column names, got the text {self.key!r}")
+        if self.ttl_seconds is not None and self.ttl_seconds < 1:
+            raise OptionError(f"ttl must be at least 1 second, got {self.ttl_seconds}")
+
+
+@dataclass(frozen=True, slots=True)
+class WriteJob:
+    """One write of one table, begun by one process and carried out by any number of tasks.
+
+    Attributes:
+        table: name of the table.
+        schema: the schema of the batches, key columns included.
+        key: the key columns.
+        options: as given to ``begin``.
+        id: no other job has it.
+    """
+
+    table: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    options: WriteOptions
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What one task wrote.
+
+    Attributes:
+        rows: rows sent and acknowledged.
+        keys: for an overwrite, the keys of those rows in a form only the store reads; each item
+            holds many keys, compressed.
+    """
+
+    rows: int
+    keys: tuple[bytes, ...] = ()
+
+
+class Store(ABC):
+    """Tables of rows with keys. A context manager; safe to pickle, and to use after a fork.
+
+    A write is a job: ``begin`` checks it, before any row is sent; tasks call ``write_part``, which
+    may be repeated; then one ``commit`` with a result from every task, or one ``abort``. ``write``
+    does all of it in this process.
+    """
+
+    @classmethod
+    @abstractmethod
+    def open(cls, url: str, options: Mapping[str, object]) -> Self:
+        """A store from its URL and its options by name. Connects to nothing yet.
+
+        Raises:
+            OptionError: the URL or an option is malformed or unknown.
+        """
+
+    @property
+    @abstractmethod
+    def location(self) -> str:
+        """Where the tables are, without secrets: equal for equal servers and databases."""
+
+    @abstractmethod
+    def schema(self, table: str) -> pa.Schema:
+        """The table's columns, saved or inferred; ``connector.schema.key_of`` tells its key.
+
+        Raises:
+            TableNotFoundError: there is no such table.
+        """
+
+    @abstractmethod
+    def plan(self, scan: Scan, parts: int) -> Sequence[Partition]:
+        """Cut a scan into about ``parts`` partitions that cover the table together."""
+
+    @abstractmethod
+    def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
+        """Yield the partition's batches, each of ``scan.output`` exactly and never empty.
+
+        Closing the iterator early frees its connection.
+        """
+
+    @abstractmethod
+    def begin(self, table: str, schema: pa.Schema, options: WriteOptions) -> WriteJob:
+        """Check that batches of ``schema`` can be written so. Nothing of the table changes.
+
+        Raises:
+            OptionError: no key columns are known.
+            SchemaError: a key column is missing, or the columns do not fit those of the table.
+        """
+
+    @abstractmethod
+    def write_part(self, job: WriteJob, batches: Iterable[pa.RecordBatch]) -> WriteResult:
+        """Write some of the job's rows. Written twice equals written once.
+
+        Raises:
+            SchemaError: a null key, or one key twice in a batch.
+            WriteRejectedError: the server refused rows; the message names one and its reason.
+        """
+
+    @abstractmethod
+    def commit(self, job: WriteJob, results: Sequence[WriteResult]) -> None:
+        """End a job whose every part is written; an overwrite deletes the rows it did not write."""
+
+    @abstractmethod
+    def abort(self, job: WriteJob) -> None:
+        """End a job that failed. Deletes no row; the rows written so far stay."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the connections. The store opens them again if it is used again."""
+
+    def write(
+        self, table: str, batches: Iterable[pa.RecordBatch], options: WriteOptions
+    ) -> WriteResult:
+        """Write batches of one schema from this process, as one job.
+
+        Without any batch there is no schema to write with: then nothing is done.
+        """
+        stream = iter(batches)
+        first = next(stream, None)
+        if first is None:
+            return WriteResult(rows=0)
+        job = self.begin(table, first.schema, options)
+        try:
+            result = self.write_part(job, itertools.chain([first], stream))
+            self.commit(job, [result])
+        except BaseException:
+            self.abort(job)
+            raise
+        return result
+
+    def source(
+        self,
+        table: str,
+        *,
+        columns: Sequence[str] | None = None,
+        schema: pa.Schema | None = None,
+        key: Sequence[str] = (),
+        parts: int = 8,
+        batch_rows: int = 16_384,
+        batch_bytes: int = 32 << 20,
+    ) -> StoreSource:
+        """A table as a Source.
+
+        Args:
+            table: name of the table.
+            columns: the columns wanted, in order; None for all.
+            schema: the table's columns, where they are neither saved nor to be inferred.
+            key: the key columns, where they are not saved with the table.
+            parts: about how many partitions to plan; a small table has fewer.
+            batch_rows: most rows in a batch.
+            batch_bytes: most bytes of column data in a batch of more than one row.
+
+        Raises:
+            TableNotFoundError: no schema was given and there is no such table.
+            SchemaError: ``columns`` or ``key`` names a column that is not there.
+        """
+        from connector.source import StoreSource
+
+        full = self.schema(table) if schema is None else schema
+        scan = Scan(
+            table=table,
+            schema=full,
+            key=tuple(key) or key_of(full),
+            columns=None if columns is None else tuple(columns),
+            batch_rows=batch_rows,
+            batch_bytes=batch_bytes,
+        )
+        return StoreSource(self, scan, parts)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
