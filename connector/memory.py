@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,10 +11,18 @@ import pyarrow.compute as pc
 from connector.batching import capped
 from connector.codecs import encode_keys
 from connector.errors import OptionError, TableNotFoundError
+from connector.options import Options, option
 from connector.scan import Partition, Scan, even_ranges
 from connector.schema import check_append, check_key, check_names, check_rows, conform, key_of, keyed
 from connector.source import RowRange
 from connector.store import Store, WriteJob, WriteMode, WriteOptions, WriteResult
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MemoryOptions(Options):
+    """Options of a store in memory."""
+
+    url: str = option(doc="any `memory://` URL; it only names the store", default="memory://")
 
 
 @dataclass(frozen=True)
@@ -33,20 +40,16 @@ class MemoryStore(Store):
     what they write stays with them. Rows do not expire, so a TTL is refused.
     """
 
-    def __init__(self, url: str = "memory://") -> None:
-        self._url = url
+    options_class = MemoryOptions
+
+    def __init__(self, options: MemoryOptions | None = None) -> None:
+        self._options = options or MemoryOptions()
         self._tables: dict[str, _Table] = {}
         self._staged: dict[str, _Table] = {}  # overwrites in progress, by job
 
-    @classmethod
-    def open(cls, url: str, options: Mapping[str, object]) -> Self:
-        if options:
-            raise OptionError(f"memory:// takes no options, got {', '.join(options)}")
-        return cls(url)
-
     @property
     def location(self) -> str:
-        return self._url
+        return self._options.url
 
     def schema(self, table: str) -> pa.Schema:
         return self._get(table).rows.schema
@@ -103,7 +106,7 @@ class MemoryStore(Store):
     def _get(self, table: str) -> _Table:
         if table not in self._tables:
             raise TableNotFoundError(
-                f"there is no table {table!r} in {self._url}; "
+                f"there is no table {table!r} in {self.location}; "
                 f"there are {', '.join(sorted(self._tables)) or 'none'}"
             )
         return self._tables[table]

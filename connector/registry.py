@@ -59,4 +59,5 @@ def open_store(url: str, **options: object) -> Store:
     scheme, separator, _ = url.partition("://")
     if not separator:
         raise OptionError("a store URL looks like redis://host:port/db; this one has no '://'")
-    return store_class(scheme).open(url, options)
+    found = store_class(scheme)
+    return found(found.options_class.parse({"url": url, **options}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -68,6 +68,12 @@ class StoreSource:
     def key(self) -> tuple[str, ...]:
         names = set(self.scan.output.names)
         return self.scan.key if names.issuperset(self.scan.key) else ()
+
+    def with_key(self) -> StoreSource:
+        """The same source, reading the key columns too where they were not asked for."""
+        columns = self.scan.output.names
+        missing = [name for name in self.scan.key if name not in columns]
+        return replace(self, scan=self.scan.select(*columns, *missing)) if missing else self
 
     @property
     def fingerprint(self) -> str:

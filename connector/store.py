@@ -6,14 +6,15 @@ import enum
 import itertools
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 
 from connector.errors import OptionError
+from connector.options import Options
 from connector.scan import Partition, Scan
 from connector.schema import key_of
 
@@ -94,14 +95,12 @@ class Store(ABC):
     does all of it in this process.
     """
 
-    @classmethod
-    @abstractmethod
-    def open(cls, url: str, options: Mapping[str, object]) -> Self:
-        """A store from its URL and its options by name. Connects to nothing yet.
+    options_class: ClassVar[type[Options]]
+    """How to reach the server and how to talk to it; the constructor takes one value of it."""
 
-        Raises:
-            OptionError: the URL or an option is malformed or unknown.
-        """
+    @abstractmethod
+    def __init__(self, options: Any) -> None:
+        """A store of these options. Connects to nothing yet."""
 
     @property
     @abstractmethod
