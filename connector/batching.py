@@ -20,7 +20,7 @@ def capped(
 
 
 def _halved(batch: pa.RecordBatch, limit_bytes: int) -> Iterator[pa.RecordBatch]:
-    if batch.num_rows <= 1 or batch.get_total_buffer_size() <= limit_bytes or batch.nbytes <= limit_bytes:
+    if batch.num_rows <= 1 or batch.nbytes <= limit_bytes:
         yield batch
         return
     middle = batch.num_rows // 2
@@ -28,18 +28,26 @@ def _halved(batch: pa.RecordBatch, limit_bytes: int) -> Iterator[pa.RecordBatch]
     yield from _halved(batch.slice(middle), limit_bytes)
 
 
-def gathered(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Join runs of small batches into batches of at least ``rows`` rows; the last may be shorter.
+def gathered(
+    batches: Iterable[pa.RecordBatch], rows: int, limit_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    """Join runs of small batches, as long as they stay within both caps.
 
-    A batch that is already long enough, and stands alone, is handed on as it is.
+    A batch that stands alone is handed on as it is, even one above the caps.
     """
     run: list[pa.RecordBatch] = []
-    held = 0
+    held_rows = held_bytes = 0
     for batch in batches:
+        size = batch.nbytes
+        if run and (held_rows + batch.num_rows > rows or held_bytes + size > limit_bytes):
+            yield _joined(run)
+            run, held_rows, held_bytes = [], 0, 0
         run.append(batch)
-        held += batch.num_rows
-        if held >= rows:
-            yield pa.concat_batches(run) if len(run) > 1 else run[0]
-            run, held = [], 0
-    if held:
-        yield pa.concat_batches(run) if len(run) > 1 else run[0]
+        held_rows += batch.num_rows
+        held_bytes += size
+    if run:
+        yield _joined(run)
+
+
+def _joined(run: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.concat_batches(run) if len(run) > 1 else run[0]

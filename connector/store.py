@@ -84,7 +84,7 @@ class WriteResult:
     """
 
     rows: int
-    keys: tuple[bytes, ...] = ()
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 class Store(ABC):

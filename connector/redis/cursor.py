@@ -1,0 +1,131 @@
+"""Cutting one node's keyspace into ranges of SCAN cursors, and reading the keys of a range.
+
+SCAN walks the hash table's buckets in the order of their bit-reversed numbers, and its cursor is the
+number of the next bucket. So the reversed cursor is a position on a line from 0 to 2**64 that only
+grows; it does not move when the table grows or shrinks; and a scan can start anywhere on it. A part
+is a range of positions. This is how Redis and Valkey are built (dict.c, hashtable.c), not a
+documented promise: ``node_ranges`` checks it at every plan, and plans the node whole where it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import redis
+
+from connector.errors import StoreError
+from connector.redis.link import Link, meaning, server_error
+from connector.redis.resp import Values
+from connector.scan import Partition
+
+END = 1 << 64
+_KEYS_PER_PART = 1000  # a bucket must be far narrower than a part, or resizing can lose keys
+
+
+@dataclass(frozen=True, slots=True)
+class CursorRange(Partition):
+    """Positions ``start`` to ``stop`` of one node's keyspace."""
+
+    start: int = 0
+    stop: int = END
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the whole keyspace, for which cursors need no meaning."""
+        return self.start == 0 and self.stop == END
+
+
+def reverse_bits(number: int) -> int:
+    """The 64-bit number with its bits in the opposite order."""
+    return int(f"{number:064b}"[::-1], 2)
+
+
+def ranges(parts: int, keys: int) -> list[CursorRange]:
+    """Cut the positions into at most ``parts`` near-equal ranges for a node of ``keys`` keys.
+
+    Every border is a multiple of 2**64 / 2**b, where 2**b is at most a thousandth of the keys: the
+    border of a bucket then, as the table has more buckets than that.
+    """
+    grains = 1 << max(0, (keys // _KEYS_PER_PART).bit_length() - 1)
+    parts = max(1, min(parts, grains))
+    borders = [grains * i // parts * (END // grains) for i in range(parts + 1)]
+    return [CursorRange(i, *border) for i, border in enumerate(zip(borders, borders[1:], strict=False))]
+
+
+def node_ranges(client: redis.Redis, parts: int) -> list[CursorRange]:
+    """Plan a node: ranges of positions if its cursors behave as they must, else one for all."""
+    planned = ranges(parts, int(client.dbsize()))
+    if len(planned) == 1:
+        return planned
+    with client.pipeline(transaction=False) as pipeline:
+        for part in planned:
+            pipeline.scan(reverse_bits(part.start), count=1)
+        steps = pipeline.execute()
+    positions = [position(int(step[0])) for step in steps]
+    # A step of COUNT 1 from a part's first position passes a few buckets, so it stays in the part.
+    if all(part.start < at <= part.stop for part, at in zip(planned, positions, strict=True)):
+        return planned
+    return [CursorRange(0)]
+
+
+def position(cursor: int) -> int:
+    """The position that SCAN goes on from; END behind the last bucket."""
+    return reverse_bits(cursor) if 0 < cursor < END else END
+
+
+def match_pattern(prefix: bytes) -> bytes:
+    """The glob pattern of keys that begin with ``prefix``."""
+    special = b"\\*?["
+    escaped = b"".join(b"\\" + bytes([c]) if c in special else bytes([c]) for c in prefix)
+    return escaped + b"*"
+
+
+def scan_keys(link: Link, part: CursorRange, prefix: bytes, count: int) -> Iterator[pa.Array]:
+    """Yield the keys of a range that begin with ``prefix``, in arrays of ``pa.binary()``.
+
+    The reply that runs over the range's end would bring keys of the next range too. It is asked for
+    again with COUNT halved; at COUNT 1 the server stops at the first bucket that holds a key, so a
+    reply that still runs over holds only keys from behind the end.
+
+    The next page is asked for before the last is handed on. Close the link to end early.
+    """
+    pattern = match_pattern(prefix)
+    cursor = 0 if part.whole else reverse_bits(part.start)
+    _ask(link, cursor, pattern, count)
+    while True:
+        following, keys = link.page()
+        if keys.errors:
+            error = server_error(keys.errors[0])
+            raise meaning(error)(f"listing keys {pattern!r}: {error}")
+        at = END if part.whole and following else position(following)
+        ended = following == 0 if part.whole else at >= part.stop
+        if not part.whole and at > part.stop:
+            if count == 1:
+                return
+            count //= 2
+            _ask(link, cursor, pattern, count)
+            continue
+        page = _page(keys)
+        cursor = following
+        if not ended:
+            _ask(link, cursor, pattern, count)
+        if page is not None:
+            yield page
+        if ended:
+            return
+
+
+def _ask(link: Link, cursor: int, pattern: bytes, count: int) -> None:
+    words = [b"SCAN", b"%d" % cursor, b"MATCH", pattern, b"COUNT", b"%d" % count]
+    request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words)
+    link.send(memoryview(request))
+
+
+def _page(keys: Values) -> pa.Array | None:
+    if not len(keys.starts):
+        return None
+    if (keys.lengths < 0).any():
+        raise StoreError("SCAN answered a key that is nil")
+    return keys.columns()[0]
