@@ -8,6 +8,7 @@ lists of numbers as raw little-endian vectors; other lists, maps and structs as 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +18,16 @@ import pyarrow.types as pt
 from connector import json_text
 from connector.errors import DecodeError, SchemaError
 
-_FIRST_DAY = -719_528  # 0000-01-01 in days since 1970: the range that ISO text with 4 digits holds
+_FIRST_DAY = (
+    -719_528
+)  # 0000-01-01 in days since 1970: the range that ISO text with 4 digits holds
 _LAST_DAY = 2_932_896  # 9999-12-31
-_UNITS_PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+_UNITS_PER_DAY = {
+    "s": 86_400,
+    "ms": 86_400_000,
+    "us": 86_400_000_000,
+    "ns": 86_400_000_000_000,
+}
 
 
 def stored_type(column: str, kind: pa.DataType) -> pa.DataType:
@@ -41,13 +49,19 @@ def stored_type(column: str, kind: pa.DataType) -> pa.DataType:
     if pt.is_fixed_size_list(kind):
         return pa.list_(_stored_field(column, kind.value_field), kind.list_size)
     if pt.is_map(kind):
-        return pa.map_(stored_type(column, kind.key_type), stored_type(column, kind.item_type))
+        return pa.map_(
+            stored_type(column, kind.key_type), stored_type(column, kind.item_type)
+        )
     if _is_list(kind):
         return pa.list_(_stored_field(column, kind.value_field))
     if pt.is_struct(kind):
-        return pa.struct([_stored_field(column, kind.field(i)) for i in range(kind.num_fields)])
+        return pa.struct(
+            [_stored_field(column, kind.field(i)) for i in range(kind.num_fields)]
+        )
     if pt.is_null(kind) or pt.is_union(kind) or pt.is_interval(kind):
-        raise SchemaError(f"column {column!r} of type {kind} cannot be stored; cast it first")
+        raise SchemaError(
+            f"column {column!r} of type {kind} cannot be stored; cast it first"
+        )
     return kind
 
 
@@ -109,7 +123,9 @@ def decode(column: str, values: pa.Array, kind: pa.DataType) -> pa.Array:
     try:
         return _decode(values, kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
-        raise DecodeError(f"column {column!r} does not parse as {kind}: {error}") from error
+        raise DecodeError(
+            f"column {column!r} does not parse as {kind}: {error}"
+        ) from error
 
 
 def unparsable(column: str, values: pa.Array, kind: pa.DataType) -> list[int]:
@@ -167,15 +183,16 @@ def decode_keys(keys: pa.Array, fields: Sequence[pa.Field]) -> list[pa.Array]:
     columns = []
     for i, field in enumerate(fields):
         part = flat.take(pa.array(np.arange(i, len(flat), len(fields))))
-        part = pc.replace_substring(pc.replace_substring(part, b"%3A", b":"), b"%25", b"%")
+        part = pc.replace_substring(
+            pc.replace_substring(part, b"%3A", b":"), b"%25", b"%"
+        )
         columns.append(decode(field.name, part, field.type))
     return columns
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return pt.is_list(kind) or pt.is_large_list(kind) or pt.is_list_view(kind) or (
-        pt.is_large_list_view(kind)
-    )
+    tests = (pt.is_list, pt.is_large_list, pt.is_list_view, pt.is_large_list_view)
+    return any(test(kind) for test in tests)
 
 
 def _is_vector(kind: pa.DataType) -> bool:
@@ -206,7 +223,11 @@ def _as_integer(values: pa.Array) -> pa.Array:
 def _check_years(column: str, values: pa.Array) -> None:
     """Refuse years outside 0 to 9999: their text would not parse back."""
     kind = values.type
-    per_day = 1 if pt.is_date32(kind) else _UNITS_PER_DAY["ms" if pt.is_date64(kind) else kind.unit]
+    per_day = (
+        1
+        if pt.is_date32(kind)
+        else _UNITS_PER_DAY["ms" if pt.is_date64(kind) else kind.unit]
+    )
     ends = pc.min_max(_as_integer(values))
     low, high = ends["min"].as_py(), ends["max"].as_py()
     if low is None:
@@ -231,7 +252,9 @@ def _encode_vectors(column: str, values: pa.Array) -> pa.Array:
     width = elements.type.bit_width // 8
     offsets = (values.offsets.to_numpy().astype(np.int64) + elements.offset) * width
     if len(offsets) and offsets[-1] > np.iinfo(np.int32).max:
-        raise SchemaError(f"column {column!r}: a batch holds more than 2 GiB of vectors; write fewer rows")
+        raise SchemaError(
+            f"column {column!r}: a batch holds more than 2 GiB of vectors; write fewer rows"
+        )
     data = elements.buffers()[1] or pa.py_buffer(b"")
     plain = pa.BinaryArray.from_buffers(
         pa.binary(), len(values), [None, pa.py_buffer(offsets.astype(np.int32)), data]
@@ -245,7 +268,9 @@ def _decode_vectors(values: pa.Array, kind: pa.DataType) -> pa.Array:
     width = element.bit_width // 8
     filled = pc.fill_null(values, b"") if values.null_count else values
     _, places, data = filled.buffers()
-    ends = np.frombuffer(places, np.int32)[filled.offset : filled.offset + len(filled) + 1]
+    ends = np.frombuffer(places, np.int32)[
+        filled.offset : filled.offset + len(filled) + 1
+    ]
     lengths = np.diff(ends)
     size = kind.list_size * width if pt.is_fixed_size_list(kind) else None
     wrong = lengths % width != 0 if size is None else (lengths != size) & _valid(values)
@@ -264,5 +289,5 @@ def _decode_vectors(values: pa.Array, kind: pa.DataType) -> pa.Array:
     return lists if size is None else lists.cast(kind)
 
 
-def _valid(values: pa.Array) -> np.ndarray:
+def _valid(values: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return np.asarray(values.is_valid().to_numpy(zero_copy_only=False))

@@ -50,7 +50,12 @@ class EmbeddedServer:
     """
 
     def __init__(
-        self, supervising: subprocess.Popen[bytes], pid: int, port: int, directory: Path, password: str | None
+        self,
+        supervising: subprocess.Popen[bytes],
+        pid: int,
+        port: int,
+        directory: Path,
+        password: str | None,
     ) -> None:
         self._supervising = supervising
         self._owner = os.getpid()
@@ -62,7 +67,8 @@ class EmbeddedServer:
         self.url = place if port else f"unix://{login}{self.socket_path}"
 
     def __repr__(self) -> str:
-        return f"EmbeddedServer(pid={self.pid}, port={self.port}, socket_path={str(self.socket_path)!r})"
+        place = f"port={self.port}, socket_path={str(self.socket_path)!r}"
+        return f"EmbeddedServer(pid={self.pid}, {place})"
 
     def stop(self) -> None:
         """End the server and remove its directory; does nothing the second time."""
@@ -114,11 +120,19 @@ def serve(
         settings = _write_config(directory, chosen, password, config)
         command = [str(_runnable(found, directory)), str(settings)]
         supervising = subprocess.Popen(
-            [sys.executable, "-I", "-S", supervisor.__file__, str(os.getpid()), str(directory), *command],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                supervisor.__file__,
+                str(os.getpid()),
+                str(directory),
+                *command,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            start_new_session=True,  # a terminal's Ctrl-C is for the parent, which may still need the server
+            start_new_session=True,  # a terminal's Ctrl-C is for the parent alone
         )
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
@@ -161,7 +175,7 @@ def _given_binary(binary: str | os.PathLike[str]) -> Path:
 
 
 def _runnable(binary: Path, directory: Path) -> Path:
-    """The binary, or a copy of it: an installer may drop its run bit, in a place we cannot change."""
+    """The binary, or a copy of it: an installer may drop its run bit where we cannot set it."""
     if os.access(binary, os.X_OK):
         return binary
     copy = Path(shutil.copy(binary, directory))
@@ -170,7 +184,7 @@ def _runnable(binary: Path, directory: Path) -> Path:
 
 
 def _write_config(directory: Path, port: int, password: str | None, config: Sequence[str]) -> Path:
-    """Write the server's configuration to a file, as a command line would show the password to all."""
+    """Write the configuration to a file: a command line would show the password to everyone."""
     lines = [
         "bind 127.0.0.1",
         f"port {port}",
@@ -201,7 +215,7 @@ def _free_port() -> int:
 def _await_answer(
     supervising: subprocess.Popen[bytes], binary: Path, path: Path, timeout_seconds: float
 ) -> None:
-    """Wait for an answer at the private socket: whatever answers at the port may be another server."""
+    """Wait for an answer at the private socket: who answers at the port may be another server."""
     deadline = time.monotonic() + timeout_seconds
     while not _answers(path):
         if supervising.poll() is not None:

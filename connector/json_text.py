@@ -34,9 +34,7 @@ def decode(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     """
     if not len(texts):
         return pa.array([], kind)
-    lines = pc.binary_join_element_wise(
-        '{"v":', pc.fill_null(texts, "null"), "}\n", ""
-    )
+    lines = pc.binary_join_element_wise('{"v":', pc.fill_null(texts, "null"), "}\n", "")
     buffer = lines.buffers()[2]
     table = pj.read_json(
         pa.BufferReader(buffer),
@@ -77,7 +75,9 @@ def _encode(values: pa.Array) -> pa.Array:
 def _encode_struct(values: pa.Array) -> pa.Array:
     parts: list[object] = []
     for i, field in enumerate(values.type):
-        parts += [("," if i else "{") + json.dumps(field.name, ensure_ascii=False) + ":"]
+        parts += [
+            ("," if i else "{") + json.dumps(field.name, ensure_ascii=False) + ":"
+        ]
         parts += [_encode(values.field(i))]
     if not parts:
         return pa.repeat(pa.scalar("{}"), len(values))
@@ -92,7 +92,9 @@ def _encode_list(values: pa.Array) -> pa.Array:
 
 
 def _escaped(values: pa.Array) -> pa.Array:
-    values = pc.replace_substring(pc.replace_substring(values, "\\", "\\\\"), '"', '\\"')
+    values = pc.replace_substring(
+        pc.replace_substring(values, "\\", "\\\\"), '"', '\\"'
+    )
     data = values.buffers()[2]
     if data is None:
         return values
@@ -157,19 +159,30 @@ def _rebuild(values: pa.Array, kind: pa.DataType) -> pa.Array:
         return values
     mask = values.is_null() if values.null_count else None
     if pt.is_struct(kind):
-        children = [_rebuild(values.field(i), kind.field(i).type) for i in range(kind.num_fields)]
+        children = [
+            _rebuild(values.field(i), kind.field(i).type)
+            for i in range(kind.num_fields)
+        ]
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=mask)
     if pt.is_map(kind):
         keys = _rebuild(values.values.field(0), kind.key_type)
         items = _rebuild(values.values.field(1), kind.item_type)
-        return pa.MapArray.from_arrays(values.offsets, keys, items, type=kind, mask=mask)
+        return pa.MapArray.from_arrays(
+            values.offsets, keys, items, type=kind, mask=mask
+        )
     if pt.is_nested(kind):
         plain = pa.list_(kind.value_field)
         items = _rebuild(values.values, kind.value_type)
-        return pa.ListArray.from_arrays(values.offsets, items, type=plain, mask=mask).cast(kind)
+        return pa.ListArray.from_arrays(
+            values.offsets, items, type=plain, mask=mask
+        ).cast(kind)
     if pt.is_binary(kind) or pt.is_fixed_size_binary(kind):
         return _unhex(values).cast(kind)
     if pt.is_time(kind) or pt.is_duration(kind) or pt.is_float16(kind):
         narrow = pt.is_time(kind) and kind.bit_width == 32
-        return (values.cast(pa.int32()) if narrow else values).view(kind) if not pt.is_float16(kind) else values.cast(kind)
+        return (
+            (values.cast(pa.int32()) if narrow else values).view(kind)
+            if not pt.is_float16(kind)
+            else values.cast(kind)
+        )
     return codecs.parse(values, kind)

@@ -13,7 +13,15 @@ from connector.codecs import encode_keys
 from connector.errors import OptionError, TableNotFoundError
 from connector.options import Options, option
 from connector.scan import Partition, Scan, even_ranges
-from connector.schema import check_append, check_key, check_names, check_rows, conform, key_of, keyed
+from connector.schema import (
+    check_append,
+    check_key,
+    check_names,
+    check_rows,
+    conform,
+    key_of,
+    keyed,
+)
 from connector.source import RowRange
 from connector.store import Store, WriteJob, WriteMode, WriteOptions, WriteResult
 
@@ -85,7 +93,7 @@ class MemoryStore(Store):
         written = 0
         for given in batches:
             batch = conform(given, job.schema)
-            names = encode_keys([batch.column(name) for name in job.key])
+            names = encode_keys([batch.column(name) for name in job.key], job.key)
             check_rows(job.table, job.key, batch, names)
             tables[name] = _upsert(tables.get(name, _empty(job)), batch, names)
             written += batch.num_rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Self, TypeVar
@@ -39,7 +39,13 @@ def option(
         aliases: other names of the option, as users of other connectors know them.
         show: value to text for a repr, where it can hold a secret in part.
     """
-    metadata = {"parser": parser, "doc": doc, "secret": secret, "aliases": aliases, "show": show}
+    metadata = {
+        "parser": parser,
+        "doc": doc,
+        "secret": secret,
+        "aliases": aliases,
+        "show": show,
+    }
     if default is _REQUIRED:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -61,11 +67,16 @@ class Options:
         return parsed
 
     def __repr__(self) -> str:
-        shown = (f"{item.name}={_shown(item, getattr(self, item.name))}" for item in dataclasses.fields(self))
+        shown = (
+            f"{item.name}={_shown(item, getattr(self, item.name))}"
+            for item in dataclasses.fields(self)
+        )
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def parse_options(given: Mapping[str, object], *classes: type[Options]) -> tuple[Options, ...]:
+def parse_options(
+    given: Mapping[str, object], *classes: type[Options]
+) -> tuple[Options, ...]:
     """Build one value of each class from a single mapping that all of them share.
 
     A field that stands in two of the classes is given to both. Names are matched without regard to
@@ -86,10 +97,16 @@ def parse_options(given: Mapping[str, object], *classes: type[Options]) -> tuple
         found = known.get(name) or known.get(written.lower())
         if found is None:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
+            hint = (
+                f"; did you mean {near[0]!r}?"
+                if near
+                else f"; known are {', '.join(sorted(known))}"
+            )
             raise OptionError(f"unknown option {written!r}{hint}")
         if found.name in values:
-            raise OptionError(f"option {option_name(found)!r} is given twice, once as {written!r}")
+            raise OptionError(
+                f"option {option_name(found)!r} is given twice, once as {written!r}"
+            )
         values[found.name] = _parsed(found, value)
     return tuple(_build(kind, values) for kind in classes)
 
@@ -97,9 +114,14 @@ def parse_options(given: Mapping[str, object], *classes: type[Options]) -> tuple
 def _build(kind: type[Options], values: Mapping[str, object]) -> Options:
     mine = {item.name: item for item in dataclasses.fields(kind)}
     for item in mine.values():
-        needed = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        needed = (
+            item.default is dataclasses.MISSING
+            and item.default_factory is dataclasses.MISSING
+        )
         if needed and item.name not in values:
-            raise OptionError(f"option {option_name(item)!r} is missing: {item.metadata['doc']}")
+            raise OptionError(
+                f"option {option_name(item)!r} is missing: {item.metadata['doc']}"
+            )
     return kind(**{name: value for name, value in values.items() if name in mine})
 
 
@@ -110,7 +132,9 @@ def _parsed(item: dataclasses.Field[Any], value: object) -> object:
         return item.metadata["parser"](value)
     except ValueError as error:
         shown = "" if item.metadata["secret"] else f" {item.metadata['show'](value)!r}"
-        raise OptionError(f"option {option_name(item)!r}:{shown} is not valid: {error}") from None
+        raise OptionError(
+            f"option {option_name(item)!r}:{shown} is not valid: {error}"
+        ) from None
 
 
 def _shown(item: dataclasses.Field[Any], value: object) -> str:
@@ -129,16 +153,25 @@ def option_rows(*classes: type[Options]) -> list[tuple[str, str, str]]:
     rows: dict[str, tuple[str, str, str]] = {}
     for kind in classes:
         for item in dataclasses.fields(kind):
-            default = "required" if item.default is dataclasses.MISSING else _default(item.default)
+            default = (
+                "required"
+                if item.default is dataclasses.MISSING
+                else _default(item.default)
+            )
             also = "".join(f"; also `{alias}`" for alias in item.metadata["aliases"])
-            rows.setdefault(item.name, (option_name(item), default, item.metadata["doc"] + also))
+            rows.setdefault(
+                item.name, (option_name(item), default, item.metadata["doc"] + also)
+            )
     return list(rows.values())
 
 
 def option_table(*classes: type[Options]) -> str:
     """The options of the classes as a Markdown table."""
     lines = ["| option | default | meaning |", "|---|---|---|"]
-    lines += [f"| `{name}` | {default} | {doc} |" for name, default, doc in option_rows(*classes)]
+    lines += [
+        f"| `{name}` | {default} | {doc} |"
+        for name, default, doc in option_rows(*classes)
+    ]
     return "\n".join(lines)
 
 
@@ -199,7 +232,9 @@ def choice(kind: type[E]) -> Callable[[str], E]:
         for member in kind:
             if member.value == text.lower():
                 return member
-        raise ValueError(f"expected one of {', '.join(str(member.value) for member in kind)}")
+        raise ValueError(
+            f"expected one of {', '.join(str(member.value) for member in kind)}"
+        )
 
     return parse
 
@@ -214,3 +249,9 @@ def masked_url(url: object) -> str:
     if "@" in parts.netloc:
         host = f"{user}:***@{host}" if user else f"***@{host}"
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def url_location(url: str) -> str:
+    """Where a URL points: without its user, its password and its query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -41,7 +41,7 @@ def store_class(scheme: str) -> type[Store]:
         raise MissingDependencyError(
             f"{scheme}:// needs the package {error.name!r}: pip install 'kvlake[{extra}]'"
         ) from error
-    assert issubclass(loaded, Store)
+    assert isinstance(loaded, type) and issubclass(loaded, Store)
     return loaded
 
 

@@ -31,11 +31,17 @@ class Scan:
 
     def __post_init__(self) -> None:
         if self.batch_rows < 1 or self.batch_bytes < 1:
-            raise SchemaError(f"table {self.table!r}: batch_rows and batch_bytes must be at least 1")
+            raise SchemaError(
+                f"table {self.table!r}: batch_rows and batch_bytes must be at least 1"
+            )
         self._require(self.key)
         self._require(self.columns or ())
+        if self.columns == ():
+            raise SchemaError(f"table {self.table!r}: no column is asked for")
         if self.columns is not None and len(set(self.columns)) != len(self.columns):
-            raise SchemaError(f"table {self.table!r}: a column is asked for twice in {self.columns}")
+            raise SchemaError(
+                f"table {self.table!r}: a column is asked for twice in {self.columns}"
+            )
 
     def _require(self, names: tuple[str, ...]) -> None:
         missing = [name for name in names if self.schema.get_field_index(name) < 0]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as pt
 
 from connector.errors import SchemaError
 
@@ -24,7 +25,7 @@ def key_of(schema: pa.Schema) -> tuple[str, ...]:
 
 
 def check_key(table: str, schema: pa.Schema, key: Sequence[str]) -> None:
-    """Raise SchemaError unless ``key`` names distinct columns of ``schema``."""
+    """Raise SchemaError unless ``key`` names distinct, flat columns of ``schema``."""
     if len(set(key)) != len(key):
         raise SchemaError(f"table {table!r}: a key column is named twice in {', '.join(key)}")
     for name in key:
@@ -32,6 +33,11 @@ def check_key(table: str, schema: pa.Schema, key: Sequence[str]) -> None:
             raise SchemaError(
                 f"table {table!r}: key column {name!r} is not among the columns "
                 f"{', '.join(schema.names)}"
+            )
+        if pt.is_nested(schema.field(name).type):
+            raise SchemaError(
+                f"table {table!r}: column {name!r} of type {schema.field(name).type} "
+                f"cannot be a key"
             )
 
 

@@ -4,8 +4,8 @@
 
     python -I -S supervisor.py PARENT_PID DIRECTORY COMMAND...
 
-It prints the server's process id, or nothing where it could not be started, and, when the server has
-ended, the end of its log. The directory is removed last.
+It prints the server's process id, or an empty line where it could not be started, and, when the
+server has ended, the end of its log. Before that, the directory is removed.
 
 The parent is known to be gone by either of two signs. The pipe at standard input reports its end at
 once, but a forked child of the parent may hold the other end open for ever. The change of this

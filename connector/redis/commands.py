@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Text = pa.Scalar | pa.Array
+Text: TypeAlias = "pa.Scalar | pa.Array"
 
 PRESENT = b""
 """Name of the field by which a row lives that has nothing but nulls: a hash cannot be empty."""
@@ -21,7 +21,9 @@ def bulk(text: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(text), text)
 
 
-def keyed_request(name: bytes, keys: pa.Array, arguments: Sequence[bytes] = ()) -> memoryview:
+def keyed_request(
+    name: bytes, keys: pa.Array, arguments: Sequence[bytes] = ()
+) -> memoryview:
     """``name key argument ...`` for every key, with the same arguments for all."""
     opening = b"*%d\r\n%b" % (2 + len(arguments), bulk(name))
     closing = b"".join(bulk(argument) for argument in arguments)
@@ -78,7 +80,11 @@ def upsert(
         parts.append(_delete_nulls(key, names, columns, nulls))
         replies += nulls > 0
     if ttl_seconds is not None:
-        parts += [_const(b"*3\r\n$6\r\nEXPIRE\r\n"), key, _const(bulk(b"%d" % ttl_seconds))]
+        parts += [
+            _const(b"*3\r\n$6\r\nEXPIRE\r\n"),
+            key,
+            _const(bulk(b"%d" % ttl_seconds)),
+        ]
         replies += 1
     if replace:
         # Every queued command is answered twice: when it is queued, and in EXEC's array.
@@ -88,28 +94,46 @@ def upsert(
 
 
 def _set_row(
-    key: pa.Array, names: Sequence[bytes], columns: Sequence[pa.Array], nulls: np.ndarray[Any, Any]
+    key: pa.Array,
+    names: Sequence[bytes],
+    columns: Sequence[pa.Array],
+    nulls: np.ndarray[Any, Any],
 ) -> list[Text]:
     """HSET of the fields that are not null; of the field PRESENT where all of them are."""
     bare = nulls == len(columns)
     if nulls.any() or bare.any():
-        counts = pa.array(2 + 2 * np.where(bare, 1, len(columns) - nulls)).cast(pa.string())
-        opening: list[Text] = [_const(b"*"), counts.view(pa.binary()), _const(b"\r\n$4\r\nHSET\r\n")]
+        counts = pa.array(2 + 2 * np.where(bare, 1, len(columns) - nulls)).cast(
+            pa.string()
+        )
+        opening: list[Text] = [
+            _const(b"*"),
+            counts.view(pa.binary()),
+            _const(b"\r\n$4\r\nHSET\r\n"),
+        ]
     else:
         opening = [_const(b"*%d\r\n$4\r\nHSET\r\n" % (2 + 2 * len(columns)))]
     parts = [*opening, key]
     for name, column in zip(names, columns, strict=True):
         if column.null_count:
-            parts.append(_or_nothing(column.is_valid(), _joined([_const(bulk(name)), *_argument(column)])))
+            parts.append(
+                _or_nothing(
+                    column.is_valid(), _joined([_const(bulk(name)), *_argument(column)])
+                )
+            )
         else:
             parts += [_const(bulk(name)), *_argument(column)]
     if bare.any():
-        parts.append(pc.if_else(pa.array(bare), _const(bulk(PRESENT) + bulk(b"")), _const(b"")))
+        parts.append(
+            pc.if_else(pa.array(bare), _const(bulk(PRESENT) + bulk(b"")), _const(b""))
+        )
     return parts
 
 
 def _delete_nulls(
-    key: pa.Array, names: Sequence[bytes], columns: Sequence[pa.Array], nulls: np.ndarray[Any, Any]
+    key: pa.Array,
+    names: Sequence[bytes],
+    columns: Sequence[pa.Array],
+    nulls: np.ndarray[Any, Any],
 ) -> pa.Array:
     """HDEL of the fields that are null; nothing for a row without."""
     counts = pa.array(2 + nulls).cast(pa.string()).view(pa.binary())

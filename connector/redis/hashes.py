@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,16 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connector.codecs import decode, decode_keys, unparsable
-from connector.errors import ConnectorError, DecodeError, SchemaError
+from connector.errors import DecodeError, SchemaError
 from connector.redis.commands import keyed_request
-from connector.redis.link import Link, server_error, meaning
+from connector.redis.link import Link, reply_error
 from connector.redis.options import OnBadField
 from connector.scan import Scan
 
 _FIRST_ROWS = 64  # asked for before the size of a row is known
 _AHEAD = 2  # requests in flight: the server works on one while another is decoded
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -70,7 +67,9 @@ class HashReader:
         fields = [item for item in self.scan.output if item.name not in self.scan.key]
         names = [item.name.encode() for item in fields]
         for keys, values in self._fetched(pages, names):
-            batch = self._decoded(keys, dict(zip((item.name for item in fields), values, strict=True)))
+            batch = self._decoded(
+                keys, dict(zip((item.name for item in fields), values, strict=True))
+            )
             if batch.num_rows:
                 self.counts.rows += batch.num_rows
                 yield batch
@@ -94,7 +93,10 @@ class HashReader:
             windows.rows = max(1, min(self.window_rows, self.window_bytes // row_bytes))
             if there is not None:
                 self.counts.vanished += len(keys) - there.true_count
-                keys, values = keys.filter(there), [column.filter(there) for column in values]
+                keys, values = (
+                    keys.filter(there),
+                    [column.filter(there) for column in values],
+                )
             yield keys, values
 
     def _answer(
@@ -123,9 +125,7 @@ class HashReader:
         if not errors:
             return
         row, text = next(iter(errors.items()))
-        error = server_error(text)
-        kind: type[ConnectorError] = SchemaError if text.startswith("WRONGTYPE") else meaning(error)
-        raise kind(
+        raise (reply_error(text) or SchemaError)(
             f"reading table {self.scan.table!r}: {len(errors)} of {len(keys)} keys were refused, such as "
             f"{keys[row].as_py()!r}: {text}. Every key under {self.prefix!r} must hold a hash"
         )
@@ -139,8 +139,12 @@ class HashReader:
             columns.update(self._decoded_keys(keys))
         for item in output:
             if item.name in values:
-                columns[item.name] = self._decoded_field(item, values[item.name], keys, bad_rows)
-        batch = pa.RecordBatch.from_arrays([columns[name] for name in output.names], schema=output)
+                columns[item.name] = self._decoded_field(
+                    item, values[item.name], keys, bad_rows
+                )
+        batch = pa.RecordBatch.from_arrays(
+            [columns[name] for name in output.names], schema=output
+        )
         if bad_rows.any():
             self.counts.dropped_rows += int(bad_rows.sum())
             batch = batch.filter(pa.array(~bad_rows))
@@ -158,7 +162,11 @@ class HashReader:
         return dict(zip(self.scan.key, columns, strict=True))
 
     def _decoded_field(
-        self, item: pa.Field, values: pa.Array, keys: pa.Array, bad_rows: np.ndarray[tuple[int], np.dtype[np.bool_]]
+        self,
+        item: pa.Field,
+        values: pa.Array,
+        keys: pa.Array,
+        bad_rows: np.ndarray[tuple[int], np.dtype[np.bool_]],
     ) -> pa.Array:
         try:
             column = decode(item.name, values, item.type)
@@ -207,7 +215,10 @@ class _Windows:
     held: list[pa.Array] = field(default_factory=list)
 
     def next(self) -> pa.Array | None:
-        while sum(map(len, self.held)) < self.rows and (page := next(self.pages, None)) is not None:
+        while (
+            sum(map(len, self.held)) < self.rows
+            and (page := next(self.pages, None)) is not None
+        ):
             self.held.append(page)
         if not self.held:
             return None

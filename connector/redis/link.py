@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import redis
-from redis.connection import BaseParser, Connection
+from redis.connection import Connection
 
 from connector.errors import (
     AuthenticationError,
@@ -48,7 +48,19 @@ _MEANING: list[tuple[type[Exception], type[StoreError]]] = [  # most specific fi
     (redis.RedisError, StoreError),
     (ProtocolError, StoreError),
 ]
-_SEND_BYTES = 256 << 10  # at a time: the timeout counts for each piece, not for the whole request
+_CODES: dict[str, type[StoreError]] = {
+    "NOAUTH": AuthenticationError,
+    "NOPERM": AuthenticationError,
+    "WRONGPASS": AuthenticationError,
+    "CLUSTERDOWN": StoreUnavailableError,
+    "LOADING": StoreUnavailableError,
+    "MASTERDOWN": StoreUnavailableError,
+    "READONLY": StoreUnavailableError,
+    "TRYAGAIN": StoreUnavailableError,
+}
+_SEND_BYTES = (
+    256 << 10
+)  # at a time: the timeout counts for each piece, not for the whole request
 _RECEIVE_BYTES = 1 << 20
 
 
@@ -58,18 +70,13 @@ def translated(doing: str) -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, OSError, ProtocolError) as error:
-        raise meaning(error)(f"{doing}: {error or type(error).__name__}") from error
+        kind = next(ours for theirs, ours in _MEANING if isinstance(error, theirs))
+        raise kind(f"{doing}: {error or type(error).__name__}") from error
 
 
-def meaning(error: Exception) -> type[StoreError]:
-    """Which of our errors a client's error is."""
-    return next(ours for theirs, ours in _MEANING if isinstance(error, theirs))
-
-
-def server_error(message: str) -> Exception:
-    """The client's error for the text of an error reply."""
-    error: Exception = BaseParser.parse_error(message)
-    return error
+def reply_error(text: str) -> type[StoreError] | None:
+    """Which of our errors an error reply is, by its first word; None for one of the command itself."""
+    return _CODES.get(text.partition(" ")[0])
 
 
 class Link:
@@ -85,7 +92,7 @@ class Link:
         self._doing = doing
         with translated(doing):
             self._connection: Connection = pool.get_connection()
-        self._socket: socket.socket = self._connection._sock
+        self._socket = cast(socket.socket, self._connection._sock)
         self._buffer = np.empty(2 * _RECEIVE_BYTES, np.uint8)
         self._filled = 0
         self._read = 0  # bytes at the front that belong to replies given out already
@@ -95,9 +102,11 @@ class Link:
     def send(self, request: memoryview) -> None:
         """Send a request whose replies one later call reads."""
         self._outstanding += 1
-        pieces = (request[i : i + _SEND_BYTES] for i in range(0, len(request), _SEND_BYTES))
+        pieces = (
+            request[i : i + _SEND_BYTES] for i in range(0, len(request), _SEND_BYTES)
+        )
         with translated(self._doing):
-            self._connection.send_packed_command(pieces, check_health=False)
+            self._connection.send_packed_command(pieces, check_health=False)  # type: ignore[no-untyped-call]
 
     def values(self, rows: int, width: int, header: bytes | None) -> Values:
         """The replies to a request for ``rows`` times ``width`` values."""
@@ -114,7 +123,7 @@ class Link:
     def close(self) -> None:
         """Give the connection back; disconnect it where replies are outstanding."""
         if self._outstanding or self._filled > self._read:
-            self._connection.disconnect()
+            self._connection.disconnect()  # type: ignore[no-untyped-call]
         self._pool.release(self._connection)
 
     def __enter__(self) -> Link:
@@ -124,7 +133,9 @@ class Link:
         self.close()
 
     def _receive(
-        self, parse: Callable[[Lines], T | None], size: Callable[[T], int] = lambda found: found.size  # type: ignore[attr-defined]
+        self,
+        parse: Callable[[Lines], T | None],
+        size: Callable[[T], int] = lambda found: found.size,  # type: ignore[attr-defined]
     ) -> T:
         """Receive until ``parse`` finds its replies complete, and cut them off."""
         self._forget()
@@ -148,8 +159,7 @@ class Link:
             grown = np.empty(2 * len(self._buffer), np.uint8)
             grown[: self._filled] = self._buffer[: self._filled]
             self._buffer = grown
-        space = memoryview(self._buffer)[self._filled :]
-        count = self._socket.recv_into(space, 0)
+        count = self._socket.recv_into(self._buffer[self._filled :].data)
         if not count:
             raise redis.ConnectionError("the server closed the connection")
         seen = max(0, self._filled - 1)  # the CR of a line may have come before its LF

@@ -27,23 +27,36 @@ class RedisOptions(Options):
     )
     username: str | None = option(doc="user name, where the URL has none", default=None)
     password: str | None = option(
-        doc="password, where the URL has none", default=None, secret=True, aliases=("auth",)
+        doc="password, where the URL has none",
+        default=None,
+        secret=True,
+        aliases=("auth",),
     )
     timeout: float = option(
-        seconds, doc="seconds to wait for the server to answer or to take bytes", default=30.0
+        seconds,
+        doc="seconds to wait for the server to answer or to take bytes",
+        default=30.0,
     )
-    connect_timeout: float = option(seconds, doc="seconds to wait for a connection", default=10.0)
+    connect_timeout: float = option(
+        seconds, doc="seconds to wait for a connection", default=10.0
+    )
     scan_count: int = option(
-        whole(1, 1_000_000), doc="COUNT given to SCAN: keys looked at per call", default=1000
+        whole(1, 1_000_000),
+        doc="COUNT given to SCAN: keys looked at per call",
+        default=1000,
     )
     max_pipeline_size: int = option(
-        whole(1, 1_000_000), doc="most rows in one request", default=4096
+        whole(1, 1_000_000), doc="most rows in one request", default=2048
     )
     max_pipeline_bytes: int = option(
-        whole(1024, 1 << 30), doc="about how many bytes of values in one request", default=4 << 20
+        whole(1024, 1 << 30),
+        doc="about how many bytes of values in one request",
+        default=4 << 20,
     )
     schema_sample: int = option(
-        whole(1), doc="rows looked at to infer a schema that was not saved", default=1000
+        whole(1),
+        doc="rows looked at to infer a schema that was not saved",
+        default=1000,
     )
     on_bad_field: OnBadField = option(
         choice(OnBadField),

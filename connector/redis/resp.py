@@ -23,6 +23,7 @@ _ONE_LINE = np.array([_ARRAY, _INTEGER, _MINUS, _STATE], np.uint8)
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class ProtocolError(Exception):
@@ -34,7 +35,8 @@ def line_ends(data: Bytes, start: int = 0) -> Ints:
     found = np.flatnonzero(data[start:] == _CR) + start
     if len(found) and found[-1] == len(data) - 1:
         found = found[:-1]
-    return found[data[found + 1] == _LF]
+    ends: Ints = found[data[found + 1] == _LF]
+    return ends
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ class Lines:
         return self.data[self.starts]
 
     @cached_property
-    def nils(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def nils(self) -> Flags:
         """Which lines read ``$-1``."""
-        nils = (self.ends - self.starts == 3) & (self.kinds == _BULK)
+        nils: Flags = (self.ends - self.starts == 3) & (self.kinds == _BULK)
         nils[nils] = self.data[self.starts[nils] + 1] == _MINUS
         return nils
 
@@ -121,16 +123,20 @@ class Values:
         whole = pa.BinaryArray.from_buffers(pa.binary(), len(places) - 1, buffers)
         first = np.arange(rows) * (2 * width)
         return [
-            whole.take(pa.array(first + 2 * i, mask=_mask(nil.reshape(rows, width)[:, i])))
+            whole.take(
+                pa.array(first + 2 * i, mask=_mask(nil.reshape(rows, width)[:, i]))
+            )
             for i in range(width)
         ]
 
 
-def _mask(nil: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+def _mask(nil: Flags) -> Flags | None:
     return nil if nil.any() else None
 
 
-def parse_values(lines: Lines, rows: int, width: int, header: bytes | None) -> Values | None:
+def parse_values(
+    lines: Lines, rows: int, width: int, header: bytes | None
+) -> Values | None:
     """Parse replies of ``width`` bulk strings each, or say that bytes are missing.
 
     Args:
@@ -164,7 +170,11 @@ def _reshaped(
     lead = 0 if header is None else 1
     slots = rows * (lead + 2 * width)
     nils = lines.nils[:slots]
-    starts, ends, last = lines.starts[:slots], lines.ends[:slots], min(slots, len(lines))
+    starts, ends, last = (
+        lines.starts[:slots],
+        lines.ends[:slots],
+        min(slots, len(lines)),
+    )
     if nils.any():
         # A nil has no value line: leave an empty slot (-1) after it.
         at = np.arange(len(nils)) + np.cumsum(nils) - nils
@@ -177,7 +187,9 @@ def _reshaped(
     elif len(starts) < slots:
         return None, False
     starts, ends = starts.reshape(rows, -1), ends.reshape(rows, -1)
-    if header is not None and not _all_equal(lines.data, starts[:, 0], ends[:, 0], header):
+    if header is not None and not _all_equal(
+        lines.data, starts[:, 0], ends[:, 0], header
+    ):
         return None, True
     opens, closes = starts[:, lead::2], ends[:, lead::2]
     values, stops = starts[:, lead + 1 :: 2], ends[:, lead + 1 :: 2]
@@ -207,7 +219,9 @@ def _lengths(data: Bytes, starts: Ints, ends: Ints) -> Ints:
         right &= ~inside | ((digit >= 0) & (digit <= 9))
         total = np.where(inside, total * 10 + digit, total)
     minus = (digits == 2) & (data[np.minimum(starts + 1, limit)] == _MINUS)
-    minus &= (data[starts] == _BULK) & (data[np.minimum(starts + 2, limit)] == _ZERO + 1)
+    minus &= (data[starts] == _BULK) & (
+        data[np.minimum(starts + 2, limit)] == _ZERO + 1
+    )
     return np.where(minus, -1, np.where(right, total, -2))
 
 
@@ -232,13 +246,17 @@ def _walked(lines: Lines, rows: int, width: int, header: bytes | None) -> Values
             continue
         if header is not None:
             if lines.text(line) != header:
-                raise ProtocolError(f"expected {header!r}, got {lines.text(line)[:40]!r}")
+                raise ProtocolError(
+                    f"expected {header!r}, got {lines.text(line)[:40]!r}"
+                )
             line += 1
         for i in range(width):
             if line >= total:
                 return None
             if bad[line]:
-                raise ProtocolError(f"expected a bulk string, got {lines.text(line)[:40]!r}")
+                raise ProtocolError(
+                    f"expected a bulk string, got {lines.text(line)[:40]!r}"
+                )
             heads[row, i] = line
             line = after[line]
     if line > total:
@@ -279,10 +297,15 @@ def parse_statuses(lines: Lines, count: int, queued: int = 0) -> Statuses | None
         ProtocolError: a reply is of another kind.
     """
     kinds = lines.kinds[:count]
-    errors = {int(i): lines.text(i)[1:].decode("utf-8", "replace") for i in np.flatnonzero(kinds == _MINUS)}
+    errors = {
+        int(i): lines.text(i)[1:].decode("utf-8", "replace")
+        for i in np.flatnonzero(kinds == _MINUS)
+    }
     refused = np.zeros(len(kinds), np.int64)
     if queued:
-        refused[[i for i, text in errors.items() if text.startswith("EXECABORT")]] = queued
+        refused[[i for i, text in errors.items() if text.startswith("EXECABORT")]] = (
+            queued
+        )
     at = np.arange(len(kinds)) + np.cumsum(refused) - refused
     mine = at < count
     if count and (not len(at) or (at + 1 + refused)[mine][-1] < count):
@@ -325,7 +348,9 @@ def parse_page(lines: Lines) -> tuple[int, Values] | None:
     if keys is None:
         return None
     size = offset + keys.size
-    return int(opening[2]), Values(lines.data, keys.starts + offset, keys.lengths, {}, size)
+    return int(opening[2]), Values(
+        lines.data, keys.starts + offset, keys.lengths, {}, size
+    )
 
 
 def _walked_or_fail(lines: Lines) -> Values:

@@ -41,7 +41,7 @@ def to_text(schema: pa.Schema) -> str:
     )
 
 
-def from_text(table: str, text: bytes) -> pa.Schema:
+def from_text(table: str, text: bytes | str) -> pa.Schema:
     """Read a saved schema.
 
     Raises:
@@ -50,7 +50,9 @@ def from_text(table: str, text: bytes) -> pa.Schema:
     try:
         saved = json.loads(text)
         if saved["format"] != _FORMAT:
-            raise ValueError(f"it has format {saved['format']}, and this version reads {_FORMAT}")
+            raise ValueError(
+                f"it has format {saved['format']}, and this version reads {_FORMAT}"
+            )
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(saved["arrow"])))
         return keyed(schema, saved["key"])
     except (ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
@@ -59,7 +61,9 @@ def from_text(table: str, text: bytes) -> pa.Schema:
         ) from error
 
 
-def sample_rows(client: redis.Redis, prefix: bytes, rows: int) -> list[Mapping[bytes, bytes]]:
+def sample_rows(
+    client: redis.Redis, prefix: bytes, rows: int
+) -> list[Mapping[bytes, bytes]]:
     """Up to about ``rows`` hashes whose keys begin with ``prefix``; empty where there are none.
 
     Raises:
@@ -108,11 +112,17 @@ def inferred(table: str, rows: Iterable[Mapping[bytes, bytes]], key: str) -> pa.
 # Only text that a number, date or timestamp of this type is written as: "007" is no number.
 _FORMS: list[tuple[str, pa.DataType]] = [
     (r"^(0|-?[1-9][0-9]{0,17})$", pa.int64()),
-    (r"^-?(0|[1-9][0-9]{0,14})?(\.[0-9]+)?([eE][-+]?[0-9]+)?$|^-?(inf|Infinity)$|^(nan|NaN)$", pa.float64()),
+    (
+        r"^-?(0|[1-9][0-9]{0,14})?(\.[0-9]+)?([eE][-+]?[0-9]+)?$|^-?(inf|Infinity)$|^(nan|NaN)$",
+        pa.float64(),
+    ),
     (r"^(true|false)$", pa.bool_()),
     (r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", pa.date32()),
     (r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}(\.[0-9]{1,6})?$", pa.timestamp("us")),
-    (r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}(\.[0-9]{1,6})?Z$", pa.timestamp("us", "UTC")),
+    (
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}(\.[0-9]{1,6})?Z$",
+        pa.timestamp("us", "UTC"),
+    ),
 ]
 
 
@@ -122,7 +132,9 @@ def _narrowest(values: list[bytes]) -> pa.DataType:
     except pa.ArrowInvalid:
         return pa.binary()
     for form, kind in _FORMS:
-        if pc.all(pc.match_substring_regex(texts, form)).as_py() and _parses(texts, kind):
+        if pc.all(pc.match_substring_regex(texts, form)).as_py() and _parses(
+            texts, kind
+        ):
             return kind
     return pa.string()
 
@@ -139,5 +151,3 @@ def check_table(table: str) -> None:
     """Raise SchemaError for a name that no table can have."""
     if not table or table.startswith(RESERVED):
         raise SchemaError(f"a table cannot be named {table!r}")
-
-

@@ -22,20 +22,30 @@ from connector.errors import (
     TableNotFoundError,
     WriteRejectedError,
 )
-from connector.options import masked_url
+from connector.options import masked_url, url_location
 from connector.redis import saved
 from connector.redis.commands import Upsert, keyed_request, upsert
 from connector.redis.cursor import CursorRange, node_ranges, scan_keys
 from connector.redis.hashes import HashReader, ReadCounts
-from connector.redis.link import Link, bulk_pool, meaning, server_error, translated
+from connector.redis.link import Link, bulk_pool, reply_error, translated
 from connector.redis.options import RedisOptions
 from connector.scan import Partition, Scan
-from connector.schema import check_append, check_key, check_names, check_rows, conform, key_of, keyed
+from connector.schema import (
+    check_append,
+    check_key,
+    check_names,
+    check_rows,
+    conform,
+    key_of,
+    keyed,
+)
 from connector.store import Store, WriteJob, WriteMode, WriteOptions, WriteResult
 
 _KEYS = pa.schema([("key", pa.binary())])
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
-_COMMIT_KEYS = 1 << 18  # least keys to look up at once: each look-up hashes all written keys
+_COMMIT_KEYS = (
+    1 << 18
+)  # least keys to look up at once: each look-up hashes all written keys
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +67,7 @@ class RedisStore(Store):
 
     @property
     def location(self) -> str:
-        return masked_url(self._options.url)
+        return url_location(self._options.url)
 
     def schema(self, table: str) -> pa.Schema:
         """The saved schema; without one, inferred from a sample, the key in the column ``_id``."""
@@ -119,19 +129,26 @@ class RedisStore(Store):
         check_names(table, schema)
         check_key(table, schema, key)
         plain = pa.schema(
-            [item.with_type(stored_type(item.name, item.type)).remove_metadata() for item in schema]
+            [
+                item.with_type(stored_type(item.name, item.type)).remove_metadata()
+                for item in schema
+            ]
         )
         encode_keys([pa.array([], plain.field(name).type) for name in key], key)
         if stored is not None and options.mode is WriteMode.APPEND:
             check_append(table, stored, plain, key)
         return WriteJob(table, plain, key, options)
 
-    def write_part(self, job: WriteJob, batches: Iterable[pa.RecordBatch]) -> WriteResult:
+    def write_part(
+        self, job: WriteJob, batches: Iterable[pa.RecordBatch]
+    ) -> WriteResult:
         overwrite = job.options.mode is WriteMode.OVERWRITE
         rows, written = 0, []
         if not overwrite:
             self._save(job)
-        with Link(self._pool, f"writing table {job.table!r} to {self.location}") as link:
+        with Link(
+            self._pool, f"writing table {job.table!r} to {self.location}"
+        ) as link:
             flying: deque[tuple[pa.Array, Upsert]] = deque()
             for keys, request in self._requests(job, batches):
                 link.send(request.request)
@@ -158,7 +175,12 @@ class RedisStore(Store):
                 f"rows; nothing was deleted"
             )
         deleted = self._delete_others(job.table, written)
-        log.info("overwrote table %r with %d rows; %d old rows deleted", job.table, rows, deleted)
+        log.info(
+            "overwrote table %r with %d rows; %d old rows deleted",
+            job.table,
+            rows,
+            deleted,
+        )
 
     def abort(self, job: WriteJob) -> None:
         """Nothing to undo: an aborted job's rows stay, and no row was deleted."""
@@ -181,7 +203,9 @@ class RedisStore(Store):
                 **{name: value for name, value in given.items() if value is not None},
             )
         except ValueError as error:
-            raise OptionError(f"option 'url': {masked_url(options.url)!r} is no Redis URL: {error}") from None
+            raise OptionError(
+                f"option 'url': {masked_url(options.url)!r} is no Redis URL: {error}"
+            ) from None
 
     @cached_property
     def _client(self) -> redis.Redis:
@@ -195,7 +219,9 @@ class RedisStore(Store):
 
     def _sample(self, table: str) -> list[Any]:
         try:
-            return saved.sample_rows(self._client, _prefix(table), self._options.schema_sample)
+            return saved.sample_rows(
+                self._client, _prefix(table), self._options.schema_sample
+            )
         except redis.ResponseError as error:
             if "WRONGTYPE" not in str(error):
                 raise
@@ -208,7 +234,9 @@ class RedisStore(Store):
         schema = keyed(job.schema, job.key)
         append = job.options.mode is WriteMode.APPEND
         with translated(f"saving the schema of table {job.table!r} to {self.location}"):
-            fresh = self._client.set(saved.schema_key(job.table), saved.to_text(schema), nx=append)
+            fresh = self._client.set(
+                saved.schema_key(job.table), saved.to_text(schema), nx=append
+            )
         if not fresh:
             stored = self._saved(job.table)
             if stored is not None:
@@ -224,16 +252,22 @@ class RedisStore(Store):
             fitted = conform(whole, job.schema)
             own = encode_keys([fitted.column(name) for name in job.key], job.key)
             check_rows(job.table, job.key, fitted, own)
-            rows, limit = self._options.max_pipeline_size, self._options.max_pipeline_bytes
+            rows, limit = (
+                self._options.max_pipeline_size,
+                self._options.max_pipeline_bytes,
+            )
             for batch in capped([fitted], rows, limit):
                 part = encode_keys([batch.column(name) for name in job.key], job.key)
                 keys = pc.binary_join_element_wise(prefix, part, b"")
-                yield keys, upsert(
+                yield (
                     keys,
-                    [name.encode() for name in names],
-                    [encode(name, batch.column(name)) for name in names],
-                    ttl_seconds=job.options.ttl_seconds,
-                    replace=job.options.mode is WriteMode.OVERWRITE,
+                    upsert(
+                        keys,
+                        [name.encode() for name in names],
+                        [encode(name, batch.column(name)) for name in names],
+                        ttl_seconds=job.options.ttl_seconds,
+                        replace=job.options.mode is WriteMode.OVERWRITE,
+                    ),
                 )
 
     def _delete_others(self, table: str, written: pa.ChunkedArray) -> int:
@@ -241,7 +275,9 @@ class RedisStore(Store):
         doing = f"deleting the old rows of table {table!r} in {self.location}"
         deleted = 0
         with Link(self._pool, doing) as scanning, Link(self._pool, doing) as deleting:
-            pages = scan_keys(scanning, CursorRange(0), _prefix(table), self._options.scan_count)
+            pages = scan_keys(
+                scanning, CursorRange(0), _prefix(table), self._options.scan_count
+            )
             for keys in _chunked(pages, max(_COMMIT_KEYS, len(written))):
                 stale = keys.filter(pc.invert(pc.is_in(keys, value_set=written)))
                 for start in range(0, len(stale), self._options.max_pipeline_size):
@@ -278,14 +314,14 @@ def _acknowledged(job: WriteJob, link: Link, keys: pa.Array, request: Upsert) ->
     _refuse(job.table, keys, request.replies, statuses.errors)
 
 
-def _refuse(table: str, keys: pa.Array, replies: np.ndarray[Any, Any], errors: dict[int, str]) -> None:
+def _refuse(
+    table: str, keys: pa.Array, replies: np.ndarray[Any, Any], errors: dict[int, str]
+) -> None:
     if not errors:
         return
     rows = np.unique(np.searchsorted(replies, list(errors), side="right") - 1)
     text = next(iter(errors.values()))
-    error = server_error(text)
-    kind = meaning(error)
-    raise (WriteRejectedError if kind.__name__ == "StoreError" else kind)(
+    raise (reply_error(text) or WriteRejectedError)(
         f"writing table {table!r}: the server refused {len(rows)} of {len(keys)} rows of a request, "
         f"such as key {keys[int(rows[0])].as_py()!r}: {text}. Rows sent before them are stored; "
         f"writing again is safe"
@@ -329,4 +365,9 @@ def _report(doing: str, counts: ReadCounts) -> None:
             counts.dropped_rows,
         )
     elif counts.vanished:
-        log.info("%s: %d rows; %d keys had gone meanwhile", doing, counts.rows, counts.vanished)
+        log.info(
+            "%s: %d rows; %d keys had gone meanwhile",
+            doing,
+            counts.rows,
+            counts.vanished,
+        )
