@@ -1,0 +1,97 @@
+"""Fixtures of the whole suite: servers, stores, and a working directory of its own."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis.database import DirectoryBasedExampleDatabase
+from servers import Server, running
+
+from connector import Store, open_store
+
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,  # the machine may be busy with other tests
+    max_examples=60,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+    database=DirectoryBasedExampleDatabase(Path(__file__).parent.parent / ".hypothesis"),
+)
+hypothesis.settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Leave the repository, so that nothing is imported from it by being there.
+
+    What starts by ``python -m``, as Spark's workers do, looks in the working directory first, and
+    would find the source tree in place of the installed package.
+    """
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("work"))
+    yield
+    os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def _valkey() -> Iterator[Server]:
+    with running("valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[Server]:
+    with running("redis") as server:
+        yield server
+
+
+@pytest.fixture
+def table() -> str:
+    """A table name that no other test has."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def valkey_server(_valkey: Server, table: str) -> Iterator[Server]:
+    """The embedded Valkey, empty."""
+    _valkey.clear(table)
+    yield _valkey
+    _valkey.clear(table)
+
+
+@pytest.fixture
+def redis_server(_redis: Server, table: str) -> Iterator[Server]:
+    """Redis as installed, empty; or as given by TEST_REDIS_URL, for keys of ``table`` alone."""
+    _redis.clear(table)
+    yield _redis
+    _redis.clear(table)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each Redis-like server in turn."""
+    found = request.getfixturevalue(f"{request.param}_server")
+    assert isinstance(found, Server)
+    return found
+
+
+@pytest.fixture(params=["memory", "valkey", "redis"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """The URL of each store in turn, holding nothing of ours."""
+    if request.param == "memory":
+        return "memory://"
+    found = request.getfixturevalue(f"{request.param}_server")
+    assert isinstance(found, Server)
+    return found.url
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """Each store in turn, open."""
+    with open_store(store_url) as opened:
+        yield opened

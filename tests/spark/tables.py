@@ -1,0 +1,22 @@
+"""Small tables, written and read as users do."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame, SparkSession
+
+
+def people(spark: SparkSession, rows: int, first: int = 0) -> DataFrame:
+    return spark.range(first, first + rows).selectExpr(
+        "id", "concat('name ', id) name", "cast(id % 7 as int) n", "id / 4 as x"
+    )
+
+
+def load(spark: SparkSession, url: str, table: str, **options: object) -> DataFrame:
+    given = {"url": url, "table": table} | {name.replace("_", "."): str(text) for name, text in options.items()}
+    return spark.read.format("redis").options(**given).load()
+
+
+def save(df: DataFrame, url: str, table: str, mode: str = "append", **options: object) -> None:
+    given = {"url": url, "table": table, "key.column": "id"}
+    given |= {name.replace("_", "."): str(text) for name, text in options.items()}
+    df.write.format("redis").options(**given).mode(mode).save()
