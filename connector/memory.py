@@ -59,7 +59,7 @@ class MemoryStore(Store):
     def location(self) -> str:
         return self._options.url
 
-    def schema(self, table: str) -> pa.Schema:
+    def schema(self, table: str, key: Sequence[str] = ()) -> pa.Schema:
         return self._get(table).rows.schema
 
     def plan(self, scan: Scan, parts: int) -> Sequence[Partition]:

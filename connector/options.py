@@ -241,9 +241,10 @@ def choice(kind: type[E]) -> Callable[[str], E]:
 
 def masked_url(url: object) -> str:
     """The URL without its password and without what else its query may hide."""
-    if not isinstance(url, str):
-        return str(url)
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(str(url))
+    except ValueError:
+        return "***"
     host = parts.netloc.rpartition("@")[2]
     user = parts.netloc.rpartition("@")[0].partition(":")[0]
     if "@" in parts.netloc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import pyarrow as pa
 
@@ -77,4 +78,4 @@ def even_ranges(total: int, parts: int) -> list[range]:
     """Cut ``range(total)`` into at most ``parts`` contiguous, non-empty, near-equal ranges."""
     parts = min(parts, total)
     cuts = [total * i // parts for i in range(parts + 1)] if parts else [0]
-    return [range(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [range(a, b) for a, b in pairwise(cuts)]

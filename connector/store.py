@@ -110,8 +110,12 @@ class Store(ABC):
         """Where the tables are, without secrets: equal for equal servers and databases."""
 
     @abstractmethod
-    def schema(self, table: str) -> pa.Schema:
+    def schema(self, table: str, key: Sequence[str] = ()) -> pa.Schema:
         """The table's columns, saved or inferred; ``connector.schema.key_of`` tells its key.
+
+        Args:
+            table: name of the table.
+            key: names for the key columns of a table whose schema is not saved.
 
         Raises:
             TableNotFoundError: there is no such table.
@@ -208,7 +212,7 @@ class Store(ABC):
         """
         from connector.source import StoreSource
 
-        full = self.schema(table) if schema is None else schema
+        full = self.schema(table, key) if schema is None else schema
         scan = Scan(
             table=table,
             schema=full,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+import redis
+
 from connector.options import Options, choice, masked_url, option, seconds, whole
 
 
@@ -16,11 +18,24 @@ class OnBadField(enum.Enum):
     DROP = "drop"
 
 
+def redis_url(text: str) -> str:
+    """Check that redis-py takes a URL."""
+    try:
+        redis.ConnectionPool.from_url(text)
+    except (ValueError, TypeError):  # their texts can hold a part of the password
+        raise ValueError(
+            "expected redis://user:password@host:port/db, special characters of the password written "
+            "as %2F and the like"
+        ) from None
+    return text
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RedisOptions(Options):
     """How to reach a Redis server, and how to talk to it."""
 
     url: str = option(
+        redis_url,
         doc="`redis://user:password@host:port/db`, `rediss://` for TLS, `unix:///path.sock`",
         default="redis://localhost:6379/0",
         show=masked_url,

@@ -22,7 +22,7 @@ from connector.errors import (
     TableNotFoundError,
     WriteRejectedError,
 )
-from connector.options import masked_url, url_location
+from connector.options import url_location
 from connector.redis import saved
 from connector.redis.commands import Upsert, keyed_request, upsert
 from connector.redis.cursor import CursorRange, node_ranges, scan_keys
@@ -69,12 +69,8 @@ class RedisStore(Store):
     def location(self) -> str:
         return url_location(self._options.url)
 
-    def schema(self, table: str) -> pa.Schema:
-        """The saved schema; without one, inferred from a sample, the key in the column ``_id``."""
-        return self.schema_with_key(table, ())
-
-    def schema_with_key(self, table: str, key: Sequence[str]) -> pa.Schema:
-        """The saved schema; without one, inferred from a sample, the key in the column ``key``."""
+    def schema(self, table: str, key: Sequence[str] = ()) -> pa.Schema:
+        """The saved schema; without one, inferred from a sample, its key column named ``_id``."""
         found = self._saved(table)
         if found is not None:
             return found
@@ -195,17 +191,12 @@ class RedisStore(Store):
     def _pool(self) -> redis.ConnectionPool:
         options = self._options
         given = {"username": options.username, "password": options.password}
-        try:
-            return bulk_pool(
-                options.url,
-                socket_timeout=options.timeout,
-                socket_connect_timeout=options.connect_timeout,
-                **{name: value for name, value in given.items() if value is not None},
-            )
-        except ValueError as error:
-            raise OptionError(
-                f"option 'url': {masked_url(options.url)!r} is no Redis URL: {error}"
-            ) from None
+        return bulk_pool(
+            options.url,
+            socket_timeout=options.timeout,
+            socket_connect_timeout=options.connect_timeout,
+            **{name: value for name, value in given.items() if value is not None},
+        )
 
     @cached_property
     def _client(self) -> redis.Redis:
