@@ -39,9 +39,7 @@ def gathered(
     held_rows = held_bytes = 0
     for batch in batches:
         size = batch.nbytes
-        if run and (
-            held_rows + batch.num_rows > rows or held_bytes + size > limit_bytes
-        ):
+        if run and (held_rows + batch.num_rows > rows or held_bytes + size > limit_bytes):
             yield _joined(run)
             run, held_rows, held_bytes = [], 0, 0
         run.append(batch)

@@ -1,14 +1,13 @@
 """Arrow columns to stored bytes and back, a column at a time.
 
-Numbers, booleans, decimals, dates and timestamps are stored as text; strings and binary as they are;
-lists of numbers as raw little-endian vectors; other lists, maps and structs as JSON text
+Numbers, booleans, decimals, dates and timestamps are stored as text; strings and binary as they
+are; lists of numbers as raw little-endian vectors; other lists, maps and structs as JSON text
 (connector/json_text.py). A null stays a null: what it means is the store's business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +17,7 @@ import pyarrow.types as pt
 from connector import json_text
 from connector.errors import DecodeError, SchemaError
 
-_FIRST_DAY = (
-    -719_528
-)  # 0000-01-01 in days since 1970: the range that ISO text with 4 digits holds
+_FIRST_DAY = -719_528  # 0000-01-01 in days since 1970: the range that ISO text with 4 digits holds
 _LAST_DAY = 2_932_896  # 9999-12-31
 _UNITS_PER_DAY = {
     "s": 86_400,
@@ -46,22 +43,16 @@ def stored_type(column: str, kind: pa.DataType) -> pa.DataType:
         return pa.string()
     if pt.is_large_binary(kind) or pt.is_binary_view(kind):
         return pa.binary()
-    if pt.is_fixed_size_list(kind):
+    if pt.is_fixed_size_list(kind) and kind.list_size:
         return pa.list_(_stored_field(column, kind.value_field), kind.list_size)
     if pt.is_map(kind):
-        return pa.map_(
-            stored_type(column, kind.key_type), stored_type(column, kind.item_type)
-        )
+        return pa.map_(stored_type(column, kind.key_type), stored_type(column, kind.item_type))
     if _is_list(kind):
         return pa.list_(_stored_field(column, kind.value_field))
     if pt.is_struct(kind):
-        return pa.struct(
-            [_stored_field(column, kind.field(i)) for i in range(kind.num_fields)]
-        )
-    if pt.is_null(kind) or pt.is_union(kind) or pt.is_interval(kind):
-        raise SchemaError(
-            f"column {column!r} of type {kind} cannot be stored; cast it first"
-        )
+        return pa.struct([_stored_field(column, kind.field(i)) for i in range(kind.num_fields)])
+    if any(test(kind) for test in (pt.is_null, pt.is_union, pt.is_interval, pt.is_fixed_size_list)):
+        raise SchemaError(f"column {column!r} of type {kind} cannot be stored; cast it first")
     return kind
 
 
@@ -123,9 +114,7 @@ def decode(column: str, values: pa.Array, kind: pa.DataType) -> pa.Array:
     try:
         return _decode(values, kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
-        raise DecodeError(
-            f"column {column!r} does not parse as {kind}: {error}"
-        ) from error
+        raise DecodeError(f"column {column!r} does not parse as {kind}: {error}") from error
 
 
 def unparsable(column: str, values: pa.Array, kind: pa.DataType) -> list[int]:
@@ -183,9 +172,7 @@ def decode_keys(keys: pa.Array, fields: Sequence[pa.Field]) -> list[pa.Array]:
     columns = []
     for i, field in enumerate(fields):
         part = flat.take(pa.array(np.arange(i, len(flat), len(fields))))
-        part = pc.replace_substring(
-            pc.replace_substring(part, b"%3A", b":"), b"%25", b"%"
-        )
+        part = pc.replace_substring(pc.replace_substring(part, b"%3A", b":"), b"%25", b"%")
         columns.append(decode(field.name, part, field.type))
     return columns
 
@@ -223,11 +210,7 @@ def _as_integer(values: pa.Array) -> pa.Array:
 def _check_years(column: str, values: pa.Array) -> None:
     """Refuse years outside 0 to 9999: their text would not parse back."""
     kind = values.type
-    per_day = (
-        1
-        if pt.is_date32(kind)
-        else _UNITS_PER_DAY["ms" if pt.is_date64(kind) else kind.unit]
-    )
+    per_day = 1 if pt.is_date32(kind) else _UNITS_PER_DAY["ms" if pt.is_date64(kind) else kind.unit]
     ends = pc.min_max(_as_integer(values))
     low, high = ends["min"].as_py(), ends["max"].as_py()
     if low is None:
@@ -240,7 +223,7 @@ def _check_years(column: str, values: pa.Array) -> None:
 
 
 def _encode_vectors(column: str, values: pa.Array) -> pa.Array:
-    """View the elements' buffer as the bytes of the vectors: no copy, unless nulls hide elements."""
+    """View the elements' buffer as the bytes of the vectors; no copy, unless some row is null."""
     if pt.is_fixed_size_list(values.type):
         values = values.cast(pa.list_(values.type.value_field))
     if values.flatten().null_count:
@@ -266,14 +249,12 @@ def _decode_vectors(values: pa.Array, kind: pa.DataType) -> pa.Array:
     """View the bytes of the vectors as elements: no copy, unless they are not aligned."""
     element = kind.value_type
     width = element.bit_width // 8
-    filled = pc.fill_null(values, b"") if values.null_count else values
-    _, places, data = filled.buffers()
-    ends = np.frombuffer(places, np.int32)[
-        filled.offset : filled.offset + len(filled) + 1
-    ]
-    lengths = np.diff(ends)
     size = kind.list_size * width if pt.is_fixed_size_list(kind) else None
-    wrong = lengths % width != 0 if size is None else (lengths != size) & _valid(values)
+    filled = pc.fill_null(values, bytes(size or 0)) if values.null_count else values
+    _, places, data = filled.buffers()
+    ends = np.frombuffer(places, np.int32)[filled.offset : filled.offset + len(filled) + 1]
+    lengths = np.diff(ends)
+    wrong = lengths % width != 0 if size is None else lengths != size
     if wrong.any():
         found = lengths[np.argmax(wrong)]
         raise pa.ArrowInvalid(f"{found} bytes are not a {kind} of raw {element} values")
@@ -282,12 +263,8 @@ def _decode_vectors(values: pa.Array, kind: pa.DataType) -> pa.Array:
     if raw.address % width:
         raw = pa.py_buffer(raw.to_pybytes())
     elements = pa.Array.from_buffers(element, total // width, [None, raw])
-    starts = pa.array((ends - ends[0]) // width, pa.int32())
-    plain = pa.list_(kind.value_field)
     mask = values.is_null() if values.null_count else None
-    lists = pa.ListArray.from_arrays(starts, elements, type=plain, mask=mask)
-    return lists if size is None else lists.cast(kind)
-
-
-def _valid(values: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    return np.asarray(values.is_valid().to_numpy(zero_copy_only=False))
+    if size is not None:
+        return pa.FixedSizeListArray.from_arrays(elements, type=kind, mask=mask)
+    starts = pa.array((ends - ends[0]) // width, pa.int32())
+    return pa.ListArray.from_arrays(starts, elements, type=kind, mask=mask)

@@ -75,9 +75,7 @@ def _encode(values: pa.Array) -> pa.Array:
 def _encode_struct(values: pa.Array) -> pa.Array:
     parts: list[object] = []
     for i, field in enumerate(values.type):
-        parts += [
-            ("," if i else "{") + json.dumps(field.name, ensure_ascii=False) + ":"
-        ]
+        parts += [("," if i else "{") + json.dumps(field.name, ensure_ascii=False) + ":"]
         parts += [_encode(values.field(i))]
     if not parts:
         return pa.repeat(pa.scalar("{}"), len(values))
@@ -92,9 +90,7 @@ def _encode_list(values: pa.Array) -> pa.Array:
 
 
 def _escaped(values: pa.Array) -> pa.Array:
-    values = pc.replace_substring(
-        pc.replace_substring(values, "\\", "\\\\"), '"', '\\"'
-    )
+    values = pc.replace_substring(pc.replace_substring(values, "\\", "\\\\"), '"', '\\"')
     data = values.buffers()[2]
     if data is None:
         return values
@@ -159,23 +155,17 @@ def _rebuild(values: pa.Array, kind: pa.DataType) -> pa.Array:
         return values
     mask = values.is_null() if values.null_count else None
     if pt.is_struct(kind):
-        children = [
-            _rebuild(values.field(i), kind.field(i).type)
-            for i in range(kind.num_fields)
-        ]
+        children = [_rebuild(values.field(i), kind.field(i).type) for i in range(kind.num_fields)]
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=mask)
     if pt.is_map(kind):
         keys = _rebuild(values.values.field(0), kind.key_type)
         items = _rebuild(values.values.field(1), kind.item_type)
-        return pa.MapArray.from_arrays(
-            values.offsets, keys, items, type=kind, mask=mask
-        )
+        return pa.MapArray.from_arrays(values.offsets, keys, items, type=kind, mask=mask)
+    if pt.is_fixed_size_list(kind):
+        return _rebuild_fixed(values, kind)
     if pt.is_nested(kind):
-        plain = pa.list_(kind.value_field)
         items = _rebuild(values.values, kind.value_type)
-        return pa.ListArray.from_arrays(
-            values.offsets, items, type=plain, mask=mask
-        ).cast(kind)
+        return pa.ListArray.from_arrays(values.offsets, items, type=kind, mask=mask)
     if pt.is_binary(kind) or pt.is_fixed_size_binary(kind):
         return _unhex(values).cast(kind)
     if pt.is_time(kind) or pt.is_duration(kind) or pt.is_float16(kind):
@@ -186,3 +176,15 @@ def _rebuild(values: pa.Array, kind: pa.DataType) -> pa.Array:
             else values.cast(kind)
         )
     return codecs.parse(values, kind)
+
+
+def _rebuild_fixed(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Lists as lists of one size; null rows hold nulls, where Arrow's cast leaves stray memory."""
+    lengths = pc.fill_null(pc.list_value_length(values), kind.list_size).to_numpy()
+    if np.any(lengths != kind.list_size):
+        raise pa.ArrowInvalid(f"a list does not have {kind.list_size} elements")
+    present = np.repeat(values.is_valid().to_numpy(zero_copy_only=False), kind.list_size)
+    places = pa.array(np.cumsum(present) - 1, mask=~present)
+    items = _rebuild(values.flatten().take(places), kind.value_type)
+    mask = values.is_null() if values.null_count else None
+    return pa.FixedSizeListArray.from_arrays(items, type=kind, mask=mask)

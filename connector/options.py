@@ -74,9 +74,7 @@ class Options:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def parse_options(
-    given: Mapping[str, object], *classes: type[Options]
-) -> tuple[Options, ...]:
+def parse_options(given: Mapping[str, object], *classes: type[Options]) -> tuple[Options, ...]:
     """Build one value of each class from a single mapping that all of them share.
 
     A field that stands in two of the classes is given to both. Names are matched without regard to
@@ -104,9 +102,7 @@ def parse_options(
             )
             raise OptionError(f"unknown option {written!r}{hint}")
         if found.name in values:
-            raise OptionError(
-                f"option {option_name(found)!r} is given twice, once as {written!r}"
-            )
+            raise OptionError(f"option {option_name(found)!r} is given twice, once as {written!r}")
         values[found.name] = _parsed(found, value)
     return tuple(_build(kind, values) for kind in classes)
 
@@ -114,14 +110,9 @@ def parse_options(
 def _build(kind: type[Options], values: Mapping[str, object]) -> Options:
     mine = {item.name: item for item in dataclasses.fields(kind)}
     for item in mine.values():
-        needed = (
-            item.default is dataclasses.MISSING
-            and item.default_factory is dataclasses.MISSING
-        )
+        needed = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
         if needed and item.name not in values:
-            raise OptionError(
-                f"option {option_name(item)!r} is missing: {item.metadata['doc']}"
-            )
+            raise OptionError(f"option {option_name(item)!r} is missing: {item.metadata['doc']}")
     return kind(**{name: value for name, value in values.items() if name in mine})
 
 
@@ -132,9 +123,7 @@ def _parsed(item: dataclasses.Field[Any], value: object) -> object:
         return item.metadata["parser"](value)
     except ValueError as error:
         shown = "" if item.metadata["secret"] else f" {item.metadata['show'](value)!r}"
-        raise OptionError(
-            f"option {option_name(item)!r}:{shown} is not valid: {error}"
-        ) from None
+        raise OptionError(f"option {option_name(item)!r}:{shown} is not valid: {error}") from None
 
 
 def _shown(item: dataclasses.Field[Any], value: object) -> str:
@@ -153,25 +142,16 @@ def option_rows(*classes: type[Options]) -> list[tuple[str, str, str]]:
     rows: dict[str, tuple[str, str, str]] = {}
     for kind in classes:
         for item in dataclasses.fields(kind):
-            default = (
-                "required"
-                if item.default is dataclasses.MISSING
-                else _default(item.default)
-            )
+            default = "required" if item.default is dataclasses.MISSING else _default(item.default)
             also = "".join(f"; also `{alias}`" for alias in item.metadata["aliases"])
-            rows.setdefault(
-                item.name, (option_name(item), default, item.metadata["doc"] + also)
-            )
+            rows.setdefault(item.name, (option_name(item), default, item.metadata["doc"] + also))
     return list(rows.values())
 
 
 def option_table(*classes: type[Options]) -> str:
     """The options of the classes as a Markdown table."""
     lines = ["| option | default | meaning |", "|---|---|---|"]
-    lines += [
-        f"| `{name}` | {default} | {doc} |"
-        for name, default, doc in option_rows(*classes)
-    ]
+    lines += [f"| `{name}` | {default} | {doc} |" for name, default, doc in option_rows(*classes)]
     return "\n".join(lines)
 
 
@@ -232,9 +212,7 @@ def choice(kind: type[E]) -> Callable[[str], E]:
         for member in kind:
             if member.value == text.lower():
                 return member
-        raise ValueError(
-            f"expected one of {', '.join(str(member.value) for member in kind)}"
-        )
+        raise ValueError(f"expected one of {', '.join(str(member.value) for member in kind)}")
 
     return parse
 

@@ -31,7 +31,9 @@ def store_class(scheme: str) -> type[Store]:
         for found in entry_points(group=ENTRY_POINTS, name=scheme):
             path = found.value
     if path is None:
-        raise OptionError(f"no store serves {scheme}:// URLs; known are {', '.join(sorted(_STORES))}")
+        raise OptionError(
+            f"no store serves {scheme}:// URLs; known are {', '.join(sorted(_STORES))}"
+        )
     module, _, name = path.partition(":")
     try:
         loaded = getattr(importlib.import_module(module), name)

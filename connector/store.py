@@ -49,9 +49,7 @@ class WriteOptions:
 
     def __post_init__(self) -> None:
         if isinstance(self.key, str):
-            raise OptionError(
-                f"key must be a tuple of column names, got the text {self.key!r}"
-            )
+            raise OptionError(f"key must be a tuple of column names, got the text {self.key!r}")
         if self.ttl_seconds is not None and self.ttl_seconds < 1:
             raise OptionError(f"ttl must be at least 1 second, got {self.ttl_seconds}")
 
@@ -142,9 +140,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def write_part(
-        self, job: WriteJob, batches: Iterable[pa.RecordBatch]
-    ) -> WriteResult:
+    def write_part(self, job: WriteJob, batches: Iterable[pa.RecordBatch]) -> WriteResult:
         """Write some of the job's rows. Written twice equals written once.
 
         Raises:

@@ -21,9 +21,7 @@ def bulk(text: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(text), text)
 
 
-def keyed_request(
-    name: bytes, keys: pa.Array, arguments: Sequence[bytes] = ()
-) -> memoryview:
+def keyed_request(name: bytes, keys: pa.Array, arguments: Sequence[bytes] = ()) -> memoryview:
     """``name key argument ...`` for every key, with the same arguments for all."""
     opening = b"*%d\r\n%b" % (2 + len(arguments), bulk(name))
     closing = b"".join(bulk(argument) for argument in arguments)
@@ -37,10 +35,12 @@ class Upsert:
     Attributes:
         request: the bytes to send.
         replies: number of one-line replies before each row's, and in all; length rows + 1.
+        queued: commands in each row's transaction; 0 where there is none.
     """
 
     request: memoryview
     replies: np.ndarray[Any, np.dtype[np.int64]]
+    queued: int
 
 
 def upsert(
@@ -70,27 +70,23 @@ def upsert(
     for column in columns:
         if column.null_count:
             nulls += np.asarray(column.is_null())
-    parts: list[Text] = []
-    replies = np.ones(rows, np.int64)
-    if replace:
-        parts += [_const(b"*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n"), key]
-        replies += 3
-    parts += _set_row(key, names, columns, nulls)
+    parts: list[Text] = _set_row(key, names, columns, nulls)
+    commands = np.ones(rows, np.int64)
     if nulls.any() and not replace:
         parts.append(_delete_nulls(key, names, columns, nulls))
-        replies += nulls > 0
+        commands += nulls > 0
     if ttl_seconds is not None:
-        parts += [
-            _const(b"*3\r\n$6\r\nEXPIRE\r\n"),
-            key,
-            _const(bulk(b"%d" % ttl_seconds)),
-        ]
-        replies += 1
+        parts += [_const(b"*3\r\n$6\r\nEXPIRE\r\n"), key, _const(bulk(b"%d" % ttl_seconds))]
+        commands += 1
+    queued = 0
     if replace:
-        # Every queued command is answered twice: when it is queued, and in EXEC's array.
-        parts.append(_const(b"*1\r\n$4\r\nEXEC\r\n"))
-        replies += replies - 2
-    return Upsert(_buffer(_joined(parts)), np.concatenate([[0], np.cumsum(replies)]))
+        opening = [_const(b"*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n"), key]
+        parts = [*opening, *parts, _const(b"*1\r\n$4\r\nEXEC\r\n")]
+        queued = int(commands[0]) + 1
+        # MULTI's reply, one for each command as it is queued, EXEC's header, and one more for each.
+        commands[:] = 2 + 2 * queued
+    replies = np.concatenate([[0], np.cumsum(commands)])
+    return Upsert(_buffer(_joined(parts)), replies, queued)
 
 
 def _set_row(
@@ -102,9 +98,7 @@ def _set_row(
     """HSET of the fields that are not null; of the field PRESENT where all of them are."""
     bare = nulls == len(columns)
     if nulls.any() or bare.any():
-        counts = pa.array(2 + 2 * np.where(bare, 1, len(columns) - nulls)).cast(
-            pa.string()
-        )
+        counts = pa.array(2 + 2 * np.where(bare, 1, len(columns) - nulls)).cast(pa.string())
         opening: list[Text] = [
             _const(b"*"),
             counts.view(pa.binary()),
@@ -116,16 +110,12 @@ def _set_row(
     for name, column in zip(names, columns, strict=True):
         if column.null_count:
             parts.append(
-                _or_nothing(
-                    column.is_valid(), _joined([_const(bulk(name)), *_argument(column)])
-                )
+                _or_nothing(column.is_valid(), _joined([_const(bulk(name)), *_argument(column)]))
             )
         else:
             parts += [_const(bulk(name)), *_argument(column)]
     if bare.any():
-        parts.append(
-            pc.if_else(pa.array(bare), _const(bulk(PRESENT) + bulk(b"")), _const(b""))
-        )
+        parts.append(pc.if_else(pa.array(bare), _const(bulk(PRESENT) + bulk(b"")), _const(b"")))
     return parts
 
 

@@ -22,9 +22,7 @@ from connector.redis.resp import Values
 from connector.scan import Partition
 
 END = 1 << 64
-_KEYS_PER_PART = (
-    1000  # a bucket must be far narrower than a part, or resizing can lose keys
-)
+_KEYS_PER_PART = 1000  # a bucket must be far narrower than a part, or resizing can lose keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +52,7 @@ def ranges(parts: int, keys: int) -> list[CursorRange]:
     grains = 1 << max(0, (keys // _KEYS_PER_PART).bit_length() - 1)
     parts = max(1, min(parts, grains))
     borders = [grains * i // parts * (END // grains) for i in range(parts + 1)]
-    return [
-        CursorRange(i, *border) for i, border in enumerate(itertools.pairwise(borders))
-    ]
+    return [CursorRange(i, *border) for i, border in enumerate(itertools.pairwise(borders))]
 
 
 def node_ranges(client: redis.Redis, parts: int) -> list[CursorRange]:
@@ -70,10 +66,7 @@ def node_ranges(client: redis.Redis, parts: int) -> list[CursorRange]:
         steps = pipeline.execute()
     positions = [position(int(step[0])) for step in steps]
     # A step of COUNT 1 from a part's first position passes a few buckets, so it stays in the part.
-    if all(
-        part.start < at <= part.stop
-        for part, at in zip(planned, positions, strict=True)
-    ):
+    if all(part.start < at <= part.stop for part, at in zip(planned, positions, strict=True)):
         return planned
     return [CursorRange(0)]
 
@@ -86,15 +79,11 @@ def position(cursor: int) -> int:
 def match_pattern(prefix: bytes) -> bytes:
     """The glob pattern of keys that begin with ``prefix``."""
     special = b"\\*?["
-    escaped = b"".join(
-        b"\\" + bytes([c]) if c in special else bytes([c]) for c in prefix
-    )
+    escaped = b"".join(b"\\" + bytes([c]) if c in special else bytes([c]) for c in prefix)
     return escaped + b"*"
 
 
-def scan_keys(
-    link: Link, part: CursorRange, prefix: bytes, count: int
-) -> Iterator[pa.Array]:
+def scan_keys(link: Link, part: CursorRange, prefix: bytes, count: int) -> Iterator[pa.Array]:
     """Yield the keys of a range that begin with ``prefix``, in arrays of ``pa.binary()``.
 
     The reply that runs over the range's end would bring keys of the next range too. It is asked for
@@ -131,9 +120,7 @@ def scan_keys(
 
 def _ask(link: Link, cursor: int, pattern: bytes, count: int) -> None:
     words = [b"SCAN", b"%d" % cursor, b"MATCH", pattern, b"COUNT", b"%d" % count]
-    request = b"*%d\r\n" % len(words) + b"".join(
-        b"$%d\r\n%b\r\n" % (len(w), w) for w in words
-    )
+    request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words)
     link.send(memoryview(request))
 
 

@@ -139,12 +139,8 @@ class HashReader:
             columns.update(self._decoded_keys(keys))
         for item in output:
             if item.name in values:
-                columns[item.name] = self._decoded_field(
-                    item, values[item.name], keys, bad_rows
-                )
-        batch = pa.RecordBatch.from_arrays(
-            [columns[name] for name in output.names], schema=output
-        )
+                columns[item.name] = self._decoded_field(item, values[item.name], keys, bad_rows)
+        batch = pa.RecordBatch.from_arrays([columns[name] for name in output.names], schema=output)
         if bad_rows.any():
             self.counts.dropped_rows += int(bad_rows.sum())
             batch = batch.filter(pa.array(~bad_rows))
@@ -215,10 +211,7 @@ class _Windows:
     held: list[pa.Array] = field(default_factory=list)
 
     def next(self) -> pa.Array | None:
-        while (
-            sum(map(len, self.held)) < self.rows
-            and (page := next(self.pages, None)) is not None
-        ):
+        while sum(map(len, self.held)) < self.rows and (page := next(self.pages, None)) is not None:
             self.held.append(page)
         if not self.held:
             return None

@@ -58,9 +58,7 @@ _CODES: dict[str, type[StoreError]] = {
     "READONLY": StoreUnavailableError,
     "TRYAGAIN": StoreUnavailableError,
 }
-_SEND_BYTES = (
-    256 << 10
-)  # at a time: the timeout counts for each piece, not for the whole request
+_SEND_BYTES = 256 << 10  # at a time: the timeout counts for each piece, not for the whole request
 _RECEIVE_BYTES = 1 << 20
 
 
@@ -102,9 +100,7 @@ class Link:
     def send(self, request: memoryview) -> None:
         """Send a request whose replies one later call reads."""
         self._outstanding += 1
-        pieces = (
-            request[i : i + _SEND_BYTES] for i in range(0, len(request), _SEND_BYTES)
-        )
+        pieces = (request[i : i + _SEND_BYTES] for i in range(0, len(request), _SEND_BYTES))
         with translated(self._doing):
             self._connection.send_packed_command(pieces, check_health=False)  # type: ignore[no-untyped-call]
 

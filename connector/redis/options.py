@@ -52,9 +52,7 @@ class RedisOptions(Options):
         doc="seconds to wait for the server to answer or to take bytes",
         default=30.0,
     )
-    connect_timeout: float = option(
-        seconds, doc="seconds to wait for a connection", default=10.0
-    )
+    connect_timeout: float = option(seconds, doc="seconds to wait for a connection", default=10.0)
     scan_count: int = option(
         whole(1, 1_000_000),
         doc="COUNT given to SCAN: keys looked at per call",
@@ -75,6 +73,7 @@ class RedisOptions(Options):
     )
     on_bad_field: OnBadField = option(
         choice(OnBadField),
-        doc="a value that does not parse: `error`, `null` (read as null, counted), `drop` (leave its row out, counted)",
+        doc="a value that does not parse: `error`, `null` (read as null, counted), or `drop` "
+        "(leave its row out, counted)",
         default=OnBadField.ERROR,
     )

@@ -123,9 +123,7 @@ class Values:
         whole = pa.BinaryArray.from_buffers(pa.binary(), len(places) - 1, buffers)
         first = np.arange(rows) * (2 * width)
         return [
-            whole.take(
-                pa.array(first + 2 * i, mask=_mask(nil.reshape(rows, width)[:, i]))
-            )
+            whole.take(pa.array(first + 2 * i, mask=_mask(nil.reshape(rows, width)[:, i])))
             for i in range(width)
         ]
 
@@ -134,9 +132,7 @@ def _mask(nil: Flags) -> Flags | None:
     return nil if nil.any() else None
 
 
-def parse_values(
-    lines: Lines, rows: int, width: int, header: bytes | None
-) -> Values | None:
+def parse_values(lines: Lines, rows: int, width: int, header: bytes | None) -> Values | None:
     """Parse replies of ``width`` bulk strings each, or say that bytes are missing.
 
     Args:
@@ -165,8 +161,7 @@ def parse_values(
 def _reshaped(
     lines: Lines, rows: int, width: int, header: bytes | None
 ) -> tuple[Values | None, bool]:
-    """The fast path: the values if the replies are of one shape, and whether there are enough lines
-    for replies of that shape."""
+    """The fast path: the values, if the replies have one shape; and whether it had enough lines."""
     lead = 0 if header is None else 1
     slots = rows * (lead + 2 * width)
     nils = lines.nils[:slots]
@@ -187,9 +182,7 @@ def _reshaped(
     elif len(starts) < slots:
         return None, False
     starts, ends = starts.reshape(rows, -1), ends.reshape(rows, -1)
-    if header is not None and not _all_equal(
-        lines.data, starts[:, 0], ends[:, 0], header
-    ):
+    if header is not None and not _all_equal(lines.data, starts[:, 0], ends[:, 0], header):
         return None, True
     opens, closes = starts[:, lead::2], ends[:, lead::2]
     values, stops = starts[:, lead + 1 :: 2], ends[:, lead + 1 :: 2]
@@ -219,9 +212,7 @@ def _lengths(data: Bytes, starts: Ints, ends: Ints) -> Ints:
         right &= ~inside | ((digit >= 0) & (digit <= 9))
         total = np.where(inside, total * 10 + digit, total)
     minus = (digits == 2) & (data[np.minimum(starts + 1, limit)] == _MINUS)
-    minus &= (data[starts] == _BULK) & (
-        data[np.minimum(starts + 2, limit)] == _ZERO + 1
-    )
+    minus &= (data[starts] == _BULK) & (data[np.minimum(starts + 2, limit)] == _ZERO + 1)
     return np.where(minus, -1, np.where(right, total, -2))
 
 
@@ -246,17 +237,13 @@ def _walked(lines: Lines, rows: int, width: int, header: bytes | None) -> Values
             continue
         if header is not None:
             if lines.text(line) != header:
-                raise ProtocolError(
-                    f"expected {header!r}, got {lines.text(line)[:40]!r}"
-                )
+                raise ProtocolError(f"expected {header!r}, got {lines.text(line)[:40]!r}")
             line += 1
         for i in range(width):
             if line >= total:
                 return None
             if bad[line]:
-                raise ProtocolError(
-                    f"expected a bulk string, got {lines.text(line)[:40]!r}"
-                )
+                raise ProtocolError(f"expected a bulk string, got {lines.text(line)[:40]!r}")
             heads[row, i] = line
             line = after[line]
     if line > total:
@@ -303,9 +290,7 @@ def parse_statuses(lines: Lines, count: int, queued: int = 0) -> Statuses | None
     }
     refused = np.zeros(len(kinds), np.int64)
     if queued:
-        refused[[i for i, text in errors.items() if text.startswith("EXECABORT")]] = (
-            queued
-        )
+        refused[[i for i, text in errors.items() if text.startswith("EXECABORT")]] = queued
     at = np.arange(len(kinds)) + np.cumsum(refused) - refused
     mine = at < count
     if count and (not len(at) or (at + 1 + refused)[mine][-1] < count):
@@ -348,9 +333,7 @@ def parse_page(lines: Lines) -> tuple[int, Values] | None:
     if keys is None:
         return None
     size = offset + keys.size
-    return int(opening[2]), Values(
-        lines.data, keys.starts + offset, keys.lengths, {}, size
-    )
+    return int(opening[2]), Values(lines.data, keys.starts + offset, keys.lengths, {}, size)
 
 
 def _walked_or_fail(lines: Lines) -> Values:

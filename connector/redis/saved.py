@@ -50,9 +50,7 @@ def from_text(table: str, text: bytes | str) -> pa.Schema:
     try:
         saved = json.loads(text)
         if saved["format"] != _FORMAT:
-            raise ValueError(
-                f"it has format {saved['format']}, and this version reads {_FORMAT}"
-            )
+            raise ValueError(f"it has format {saved['format']}, and this version reads {_FORMAT}")
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(saved["arrow"])))
         return keyed(schema, saved["key"])
     except (ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
@@ -61,9 +59,7 @@ def from_text(table: str, text: bytes | str) -> pa.Schema:
         ) from error
 
 
-def sample_rows(
-    client: redis.Redis, prefix: bytes, rows: int
-) -> list[Mapping[bytes, bytes]]:
+def sample_rows(client: redis.Redis, prefix: bytes, rows: int) -> list[Mapping[bytes, bytes]]:
     """Up to about ``rows`` hashes whose keys begin with ``prefix``; empty where there are none.
 
     Raises:
@@ -132,9 +128,7 @@ def _narrowest(values: list[bytes]) -> pa.DataType:
     except pa.ArrowInvalid:
         return pa.binary()
     for form, kind in _FORMS:
-        if pc.all(pc.match_substring_regex(texts, form)).as_py() and _parses(
-            texts, kind
-        ):
+        if pc.all(pc.match_substring_regex(texts, form)).as_py() and _parses(texts, kind):
             return kind
     return pa.string()
 

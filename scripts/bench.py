@@ -1,0 +1,53 @@
+"""Run a benchmark case, ours beside its peers and its limit in one run, and print JSON.
+
+    python scripts/bench.py redis
+    python scripts/bench.py loaders --rows 200000 --repeats 3 --out loaders.json
+
+A peer that is not installed is left out, and named under "absent".
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+CASES = ("redis", "loaders")
+PACKAGES = ("kvlake", "pyarrow", "numpy", "redis", "hiredis", "polars-redis", "pyspark", "torch")
+
+
+def environment() -> dict[str, object]:
+    """What the figures were measured with."""
+    found: dict[str, object] = {"python": platform.python_version(), "cores": os.cpu_count()}
+    for name in (*PACKAGES, "mosaicml-streaming"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("case", choices=CASES)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="write the JSON there too")
+    given = parser.parse_args()
+    case = importlib.import_module(f"benchmarks.{given.case}")
+    figures = case.run(given.rows, given.repeats)
+    text = json.dumps({"case": given.case, "environment": environment(), **figures}, indent=2)
+    print(text)
+    if given.out:
+        given.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
