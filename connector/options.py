@@ -117,12 +117,16 @@ def _build(kind: type[Options], values: Mapping[str, object]) -> Options:
 
 
 def _parsed(item: dataclasses.Field[Any], value: object) -> object:
-    if not isinstance(value, str):
+    """The value, parsed where it is text or a number: a number out of bounds is no better as such."""
+    if value is None and item.default is not None:
+        raise OptionError(f"option {option_name(item)!r} is None: {item.metadata['doc']}")
+    if not isinstance(value, str | int | float):
         return value
+    text = str(value)
     try:
-        return item.metadata["parser"](value)
+        return item.metadata["parser"](text)
     except ValueError as error:
-        shown = "" if item.metadata["secret"] else f" {item.metadata['show'](value)!r}"
+        shown = "" if item.metadata["secret"] else f" {item.metadata['show'](text)!r}"
         raise OptionError(f"option {option_name(item)!r}:{shown} is not valid: {error}") from None
 
 

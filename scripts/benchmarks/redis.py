@@ -9,6 +9,7 @@ redis-benchmark cannot follow, what the leanest loop of SCAN calls reaches.
 from __future__ import annotations
 
 import csv
+import functools
 import importlib.util
 import json
 import shutil
@@ -119,7 +120,7 @@ def limits(port: int, rows: int) -> dict[str, Contender]:
         (found,) = csv.DictReader(done.stdout.splitlines())
         return float(found["rps"])
 
-    return {name: (lambda words=words: bench(words)) for name, words in commands.items()}
+    return {name: functools.partial(bench, words) for name, words in commands.items()}
 
 
 def scan_alone(url: str) -> int:

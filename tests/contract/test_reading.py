@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pyarrow as pa
 import pytest
 from contract.rows import SCHEMA, as_table, get, people, put
+from servers import Server
 
 from connector import (
     Partition,
@@ -162,6 +163,24 @@ def test_half_read_iterators_may_be_closed_without_end(store: Store, table: str)
         next(batches)
         batches.close()  # type: ignore[attr-defined]
     assert len(_rows(source, partition)) == 500
+
+
+def test_connections_are_given_back(server: Server, table: str) -> None:
+    def connected() -> int:
+        found: int = server.raw.info("clients")["connected_clients"]
+        return found
+
+    before = connected()
+    with open_store(server.url) as store:
+        put(store, table, people(500))
+        source = store.source(table, parts=1, batch_rows=10)
+        (partition,) = source.partitions()
+        for _ in range(30):
+            batches = source.read(partition)
+            next(batches)
+            batches.close()  # type: ignore[attr-defined]
+        assert connected() <= before + 3
+    assert connected() == before
 
 
 def test_two_reads_side_by_side(store: Store, table: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from uuid import uuid4
 
 import pyarrow as pa
@@ -11,6 +13,7 @@ import pytest
 from contract.rows import SCHEMA, as_table, get, ids, people, put
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from servers import Server
 
 from connector import (
     OptionError,
@@ -19,6 +22,8 @@ from connector import (
     TableNotFoundError,
     WriteMode,
     WriteOptions,
+    WriteResult,
+    open_store,
 )
 from connector.schema import key_of
 
@@ -45,6 +50,25 @@ def test_jobs_and_results_pickle(store: Store, table: str) -> None:
     result = store.write_part(job, [people(50)])
     assert pickle.loads(pickle.dumps(result)) == result
     store.commit(job, [result])
+
+
+def _part(packed: bytes, start: int) -> WriteResult:
+    store, job = pickle.loads(packed)
+    with store:
+        result: WriteResult = store.write_part(job, [people(1000, start)])
+        return result
+
+
+@pytest.mark.parametrize("mode", list(WriteMode))
+def test_parts_are_written_by_other_processes(server: Server, table: str, mode: WriteMode) -> None:
+    with open_store(server.url) as store:
+        put(store, table, people(50, start=990))
+        job = store.begin(table, SCHEMA, WriteOptions(key=("id",), mode=mode))
+        packed = pickle.dumps((store, job))
+        with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+            attempts = list(pool.map(_part, [packed] * 3, [0, 1000, 0]))
+        store.commit(job, attempts[:2])  # the third repeated the first
+        assert get(store, table).equals(as_table(people(2000)))
 
 
 def test_the_key_is_saved_with_the_table(store: Store, table: str) -> None:
@@ -116,9 +140,9 @@ upserts = st.lists(
 @given(upserts=upserts)
 @settings(max_examples=25)
 def test_upserts_do_what_a_dictionary_does(
-    store: Store, upserts: list[dict[int, dict[str, object]]]
+    store: Store, table: str, upserts: list[dict[int, dict[str, object]]]
 ) -> None:
-    table = f"t{uuid4().hex}"
+    table = f"{table}-{uuid4().hex}"  # a new one for each example
     full = pa.schema([("id", pa.int64()), ("a", pa.int64()), ("b", pa.string())])
     put(store, table, pa.RecordBatch.from_pylist([], schema=full))
     model: dict[int, dict[str, object]] = {}

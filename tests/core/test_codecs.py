@@ -81,7 +81,9 @@ def test_what_is_stored_is_what_other_clients_expect(values: pa.Array, stored: l
     assert encode("c", values).to_pylist() == stored
 
 
-@pytest.mark.parametrize("kind", [pa.null(), pa.month_day_nano_interval()], ids=str)
+@pytest.mark.parametrize(
+    "kind", [pa.null(), pa.month_day_nano_interval(), pa.list_(pa.int8(), 0)], ids=str
+)
 def test_types_that_cannot_be_stored(kind: pa.DataType) -> None:
     for inside in (kind, pa.list_(kind), pa.struct([("a", kind)]), pa.map_(pa.string(), kind)):
         with pytest.raises(SchemaError, match="column 'c'.* cannot be stored"):
@@ -132,7 +134,6 @@ def test_years_that_text_cannot_hold_are_refused(day: int) -> None:
         (b"[1]", pa.list_(pa.string())),
         (b'{"a":"x"}', pa.struct([("a", pa.int32())])),
         (b'{"a":1}{"a":2}', pa.struct([("a", pa.int32())])),
-        (b'["x"],"w":["y"]', pa.list_(pa.string())),
         (b"", pa.list_(pa.string())),
         (b"nonsense", pa.list_(pa.string())),
         (b'["0g"]', pa.list_(pa.binary())),
@@ -204,4 +205,6 @@ def test_vectors_are_views(kind: pa.DataType) -> None:
     values = pa.array([np.arange(3), np.arange(2)], pa.list_(kind))
     stored = encode("c", values)
     assert stored.buffers()[2].address == values.values.buffers()[1].address
-    assert decode("c", stored, values.type).values.buffers()[1].address == stored.buffers()[2].address
+    assert (
+        decode("c", stored, values.type).values.buffers()[1].address == stored.buffers()[2].address
+    )

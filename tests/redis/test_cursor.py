@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from collections import Counter
@@ -53,7 +54,7 @@ def test_ranges_cover_all_positions_and_end_where_buckets_do(parts: int, keys: i
     made = ranges(parts, keys)
     assert 1 <= len(made) <= parts
     assert made[0].start == 0 and made[-1].stop == END
-    assert all(a.stop == b.start for a, b in zip(made, made[1:], strict=False))
+    assert all(a.stop == b.start for a, b in itertools.pairwise(made))
     grain = END // (1 << max(0, (keys // 1000).bit_length() - 1))
     assert all(part.start % grain == 0 and part.start < part.stop for part in made)
     widths = [part.stop - part.start for part in made]
@@ -153,7 +154,7 @@ def test_no_key_is_missed_beside_a_writer_at_full_speed(server: Server, table: s
 
 @given(st.binary(max_size=8))
 def test_a_pattern_matches_its_prefix_to_the_letter(prefix: bytes) -> None:
-    """Checked against the glob rules of the server's documentation: ``\\`` makes a character plain."""
+    r"""Checked against the glob rules of the server's documentation: ``\\`` makes a character plain."""
     pattern = match_pattern(prefix)
     assert pattern.endswith(b"*")
     plain, i = b"", 0

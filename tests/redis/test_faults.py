@@ -54,7 +54,9 @@ def test_credentials_are_refused_without_being_shown() -> None:
 
 def test_a_user_who_may_only_read_some_keys_reads_those(valkey_server: Server) -> None:
     raw = valkey_server.raw
-    raw.execute_command("ACL", "SETUSER", "reader", "on", ">pw", "%R~flights:*", "%R~_kvlake:*", "+@read")
+    raw.execute_command(
+        "ACL", "SETUSER", "reader", "on", ">pw", "%R~flights:*", "%R~_kvlake:*", "+@read"
+    )
     raw.hset("flights:1", "n", 1)
     raw.hset("other:1", "n", 1)
     try:
@@ -65,7 +67,11 @@ def test_a_user_who_may_only_read_some_keys_reads_those(valkey_server: Server) -
             with pytest.raises(AuthenticationError, match="other"):
                 read_all(store.source("other", schema=schema, key=["_id"]))
             with pytest.raises(AuthenticationError, match="flights"):
-                store.write("flights", [pa.record_batch({"_id": ["2"], "n": [1]})], WriteOptions(key=("_id",)))
+                store.write(
+                    "flights",
+                    [pa.record_batch({"_id": ["2"], "n": [1]})],
+                    WriteOptions(key=("_id",)),
+                )
     finally:
         raw.execute_command("ACL", "DELUSER", "reader")
 

@@ -24,8 +24,25 @@ from connector.redis.resp import (
 TRICKY = st.one_of(
     st.binary(max_size=12),
     st.sampled_from(
-        [b"", b"\r\n", b"\r", b"\n", b"$-1", b"$-1\r\n", b"$3\r\nabc", b"*2", b"*2\r\n", b"-ERR x"]
-        + [b":1", b"-5", b"x\r\n$1\r\ny", b"\r\n\r\n", b"$", b"0", b"a" * 1000]
+        [
+            b"",
+            b"\r\n",
+            b"\r",
+            b"\n",
+            b"$-1",
+            b"$-1\r\n",
+            b"$3\r\nabc",
+            b"*2",
+            b"*2\r\n",
+            b"-ERR x",
+            b":1",
+            b"-5",
+            b"x\r\n$1\r\ny",
+            b"\r\n\r\n",
+            b"$",
+            b"0",
+            b"a" * 1000,
+        ]
     ),
 )
 VALUES = st.one_of(st.none(), TRICKY)
@@ -48,7 +65,9 @@ def reply(row: list[bytes | None] | str) -> bytes:
 
 
 def rows_of(found: Values) -> list[list[bytes | None]]:
-    return [list(row) for row in zip(*(column.to_pylist() for column in found.columns()), strict=True)]
+    return [
+        list(row) for row in zip(*(column.to_pylist() for column in found.columns()), strict=True)
+    ]
 
 
 @st.composite
@@ -87,7 +106,7 @@ def test_errors_among_the_replies_are_told_apart(
     replies = ["WRONGTYPE it is not" if i in bad else row for i, row in enumerate(table)]
     found = parse_values(lines(b"".join(map(reply, replies))), len(table), width, b"*%d" % width)
     assert found is not None
-    assert found.errors == {i: "WRONGTYPE it is not" for i in bad}
+    assert found.errors == dict.fromkeys(bad, "WRONGTYPE it is not")
     expected = [[None] * width if i in bad else row for i, row in enumerate(table)]
     assert rows_of(found) == expected
 

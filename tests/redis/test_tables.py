@@ -70,7 +70,9 @@ def test_bookkeeping_lies_outside_the_table(server: Server, store: Store, table:
         store.schema("_kvlake:schema")
 
 
-def test_a_foreign_table_is_inferred_from_a_sample(server: Server, store: Store, table: str) -> None:
+def test_a_foreign_table_is_inferred_from_a_sample(
+    server: Server, store: Store, table: str
+) -> None:
     for i in range(30):
         fields = {
             "n": i,
@@ -113,7 +115,12 @@ def test_a_table_of_spark_redis_is_read_with_a_given_schema(
     server.raw.hset(f"{table}:John", mapping={"age": "30", "married": "true", "salary": "60.5"})
     server.raw.hset(f"{table}:Peter", mapping={"age": "45", "married": "false", "salary": "1.0E10"})
     schema = pa.schema(
-        [("name", pa.string()), ("age", pa.int32()), ("married", pa.bool_()), ("salary", pa.float64())]
+        [
+            ("name", pa.string()),
+            ("age", pa.int32()),
+            ("married", pa.bool_()),
+            ("salary", pa.float64()),
+        ]
     )
     source = store.source(table, schema=schema, key=["name"])
     assert read_all(source).sort_by("name").to_pylist() == [
@@ -223,7 +230,9 @@ def test_a_field_that_does_not_parse_is_an_error_null_or_a_row_less(
         with open_store(server.url, on_bad_field=mode) as store:
             return read_all(store.source(table, schema=schema, key=["id"], parts=1))
 
-    with pytest.raises(DecodeError, match=rf"field '(n|day)' of key b'{table}:4[23]'.*on.bad.field"):
+    with pytest.raises(
+        DecodeError, match=rf"field '(n|day)' of key b'{table}:4[23]'.*on.bad.field"
+    ):
         read("error")
     with caplog.at_level(logging.WARNING):
         nulled = read("null")
@@ -270,7 +279,9 @@ def test_a_row_deleted_between_scan_and_read_is_left_out(server: Server, table: 
 
 def test_columns_that_were_not_asked_for_are_not_fetched(server: Server, table: str) -> None:
     with open_store(server.url) as store:
-        batch = pa.record_batch({"id": range(100), "small": range(100), "large": ["x" * 10_000] * 100})
+        batch = pa.record_batch(
+            {"id": range(100), "small": range(100), "large": ["x" * 10_000] * 100}
+        )
         store.write(table, [batch], BY_ID)
         server.raw.config_resetstat()
         read_all(store.source(table, columns=["small"]))

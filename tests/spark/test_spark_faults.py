@@ -13,7 +13,7 @@ from pyspark import TaskContext
 from pyspark.sql import SparkSession
 from pyspark.testing import assertDataFrameEqual
 from servers import Server
-from tables import load, people, save
+from spark_tables import load, people, save
 
 
 @pytest.fixture

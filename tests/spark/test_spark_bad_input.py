@@ -13,7 +13,7 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.datasource import DataSourceReader
 from servers import Server
-from tables import load, people, save
+from spark_tables import load, people, save
 
 import spark_ext
 from connector import (
@@ -33,9 +33,15 @@ DOWN = "redis://:letmein@127.0.0.1:1/0"
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"partition.number": 3}, "unknown option 'partition.number'; did you mean 'partitions.number'?"),
+        (
+            {"partition.number": 3},
+            "unknown option 'partition.number'; did you mean 'partitions.number'?",
+        ),
         ({"partitions.number": "many"}, "option 'partitions.number': 'many' is not valid"),
-        ({"batch.rows": 0}, "option 'batch.rows': '0' is not valid: expected a whole number at least 1"),
+        (
+            {"batch.rows": 0},
+            "option 'batch.rows': '0' is not valid: expected a whole number at least 1",
+        ),
         ({"ttl": -1}, "option 'ttl': '-1' is not valid"),
         ({"columns": "a,,b"}, "option 'columns': 'a,,b' is not valid: expected names"),
     ],
@@ -62,12 +68,16 @@ def test_a_new_table_needs_a_key(spark: SparkSession, redis_server: Server, tabl
     writer = people(spark, 1).write.format("redis").options(url=redis_server.url, table=table)
     with pytest.raises(AnalysisException, match="key.column"):
         writer.mode("append").save()
-    with pytest.raises(AnalysisException, match="key column 'ID' is not among the columns id, name"):
+    with pytest.raises(
+        AnalysisException, match="key column 'ID' is not among the columns id, name"
+    ):
         writer.option("key.column", "ID").mode("append").save()
     assert redis_server.raw.dbsize() == 0
 
 
-def test_only_append_and_overwrite_exist(spark: SparkSession, redis_server: Server, table: str) -> None:
+def test_only_append_and_overwrite_exist(
+    spark: SparkSession, redis_server: Server, table: str
+) -> None:
     for mode in ("errorifexists", "ignore"):
         with pytest.raises(PySparkException, match='either the "Append" or "Overwrite" mode'):
             save(people(spark, 1), redis_server.url, table, mode)
@@ -100,9 +110,13 @@ def test_one_key_in_two_tasks_is_found_by_check_keys(
         spark_ext.write(rows, redis_server.url, table, check_keys=True)
 
 
-def test_an_append_must_fit_the_table(spark: SparkSession, redis_server: Server, table: str) -> None:
+def test_an_append_must_fit_the_table(
+    spark: SparkSession, redis_server: Server, table: str
+) -> None:
     save(people(spark, 3), redis_server.url, table)
-    with pytest.raises(AnalysisException, match="column 'n' of table .* is int32, and cannot be appended"):
+    with pytest.raises(
+        AnalysisException, match="column 'n' of table .* is int32, and cannot be appended"
+    ):
         save(people(spark, 3).selectExpr("id", "cast(n as string) n"), redis_server.url, table)
     with pytest.raises(AnalysisException, match="has no column 'more'"):
         save(people(spark, 3).selectExpr("id", "n as more"), redis_server.url, table)
@@ -204,7 +218,9 @@ def test_names_with_commas_cannot_be_options(spark: SparkSession, table: str) ->
 
 
 def test_the_workers_python_must_be_there() -> None:
-    with pytest.raises(OptionError, match="'/no/such/python', which is not there; set PYSPARK_PYTHON"):
+    with pytest.raises(
+        OptionError, match="'/no/such/python', which is not there; set PYSPARK_PYTHON"
+    ):
         check_executable("/no/such/python")
     with pytest.raises(OptionError, match="which fails"):
         check_executable("/bin/false")
@@ -214,7 +230,9 @@ def test_the_workers_python_must_have_kvlake(tmp_path: Path) -> None:
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n')
     bare.chmod(0o755)
-    with pytest.raises(MissingDependencyError, match="which lacks pyspark, pyarrow, connector, spark_ext"):
+    with pytest.raises(
+        MissingDependencyError, match="which lacks pyspark, pyarrow, connector, spark_ext"
+    ):
         check_executable(str(bare))
 
 
@@ -238,6 +256,11 @@ def test_a_session_that_was_not_configured_is_told(tmp_path: Path) -> None:
     given = {name: value for name, value in os.environ.items() if name != "PYSPARK_PYTHON"}
     given["PATH"] = f"{tmp_path}:{given['PATH']}"
     ran = subprocess.run(
-        [sys.executable, "-c", script], env=given, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", script],
+        env=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert "MissingDependencyError: Spark's workers are to run" in ran.stderr

@@ -12,11 +12,12 @@ def people(spark: SparkSession, rows: int, first: int = 0) -> DataFrame:
 
 
 def load(spark: SparkSession, url: str, table: str, **options: object) -> DataFrame:
-    given = {"url": url, "table": table} | {name.replace("_", "."): str(text) for name, text in options.items()}
-    return spark.read.format("redis").options(**given).load()
+    given = {name.replace("_", "."): str(value) for name, value in options.items()}
+    return spark.read.format("redis").options(url=url, table=table, **given).load()
 
 
 def save(df: DataFrame, url: str, table: str, mode: str = "append", **options: object) -> None:
-    given = {"url": url, "table": table, "key.column": "id"}
-    given |= {name.replace("_", "."): str(text) for name, text in options.items()}
-    df.write.format("redis").options(**given).mode(mode).save()
+    given = {"key.column": "id"} | {
+        name.replace("_", "."): str(value) for name, value in options.items()
+    }
+    df.write.format("redis").options(url=url, table=table, **given).mode(mode).save()

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.testing import assertDataFrameEqual
 from servers import Server
-from tables import load, people, save
+from spark_tables import load, people, save
 
 import spark_ext
 from connector import WriteOptions, open_store, read_all
@@ -70,12 +70,48 @@ def test_a_raw_client_sees_plain_hashes(
     assert len(list(redis_server.raw.scan_iter(f"{table}:*"))) == len(ROWS)
 
 
-def test_what_a_raw_client_wrote_is_read(spark: SparkSession, redis_server: Server, table: str) -> None:
+def test_what_a_raw_client_wrote_is_read(
+    spark: SparkSession, redis_server: Server, table: str
+) -> None:
     for i in range(100):
         redis_server.raw.hset(f"{table}:k{i}", mapping={"n": i, "x": i / 4, "s": f"v{i}"})
     found = load(spark, redis_server.url, table, key_column="id").orderBy("n")
     assert found.schema.simpleString() == "struct<id:string,n:bigint,s:string,x:double>"
-    assert [tuple(row) for row in found.collect()] == [(f"k{i}", i, f"v{i}", i / 4) for i in range(100)]
+    assert [tuple(row) for row in found.collect()] == [
+        (f"k{i}", i, f"v{i}", i / 4) for i in range(100)
+    ]
+
+
+def test_what_cannot_be_inferred_is_read_by_a_schema(
+    spark: SparkSession, redis_server: Server, table: str
+) -> None:
+    redis_server.raw.hset(f"{table}:a:1", mapping={"x": "0.5", "unused": "1"})
+    redis_server.raw.hset(f"{table}:b:2", mapping={"unused": "1"})
+    reader = spark.read.format("redis").options(url=redis_server.url, table=table)
+    found = reader.option("key.column", "k,n").schema("x double, n int, k string").load()
+    assert sorted(map(tuple, found.collect()), key=lambda row: row[1]) == [
+        (0.5, 1, "a"),
+        (None, 2, "b"),
+    ]
+
+
+def test_a_read_that_ends_early_leaves_no_connection_out_of_step(
+    spark: SparkSession, server: Server, table: str
+) -> None:
+    save(people(spark, 20_000), server.url, table)
+    found = load(spark, server.url, table, batch_rows=100)
+    for _ in range(3):
+        assert len(found.limit(5).collect()) == 5
+        assert found.where("id = n").limit(1).count() == 1
+    assert found.count() == 20_000
+
+
+def test_two_scans_of_one_table_in_a_query(spark: SparkSession, server: Server, table: str) -> None:
+    save(people(spark, 500), server.url, table)
+    found = load(spark, server.url, table)
+    low, high = found.where("id < 300"), found.where("id >= 200")
+    assert low.join(high, "id").count() == 100
+    assert low.union(high).count() == 600
 
 
 def test_counts_and_sums_of_many_rows_are_exact(
@@ -84,8 +120,14 @@ def test_counts_and_sums_of_many_rows_are_exact(
     save(people(spark, 30_000), server.url, table)
     assert server.raw.dbsize() == 30_001  # and the saved schema
     found = load(spark, server.url, table, partitions_number=5, batch_rows=1000)
-    totals = found.selectExpr("count(*)", "count(distinct id)", "sum(id)", "sum(n)", "sum(x)").first()
-    wanted = people(spark, 30_000).selectExpr("count(*)", "count(*)", "sum(id)", "sum(n)", "sum(x)").first()
+    totals = found.selectExpr(
+        "count(*)", "count(distinct id)", "sum(id)", "sum(n)", "sum(x)"
+    ).first()
+    wanted = (
+        people(spark, 30_000)
+        .selectExpr("count(*)", "count(*)", "sum(id)", "sum(n)", "sum(x)")
+        .first()
+    )
     assert tuple(totals) == tuple(wanted)
     assert found.rdd.getNumPartitions() > 1
 
@@ -97,7 +139,9 @@ def test_appended_twice_is_written_once(spark: SparkSession, server: Server, tab
     assertDataFrameEqual(load(spark, server.url, table), people(spark, 110))
 
 
-def test_overwriting_leaves_the_new_rows_only(spark: SparkSession, server: Server, table: str) -> None:
+def test_overwriting_leaves_the_new_rows_only(
+    spark: SparkSession, server: Server, table: str
+) -> None:
     save(people(spark, 1000), server.url, table)
     save(people(spark, 10, first=995).select("id", "name"), server.url, table, "overwrite")
     back = load(spark, server.url, table)
@@ -146,7 +190,8 @@ def test_a_schema_prunes_columns_and_overrides_types(
 
 
 def test_a_key_of_several_columns(spark: SparkSession, server: Server, table: str) -> None:
-    rows = spark.createDataFrame([("a:b", 1, "x"), ("a", 2, "y"), ("%3A", 2, None)], "k string, n int, v string")
+    given = [("a:b", 1, "x"), ("a", 2, "y"), ("%3A", 2, None)]
+    rows = spark.createDataFrame(given, "k string, n int, v string")
     save(rows, server.url, table, key_column="k,n")
     assertDataFrameEqual(load(spark, server.url, table), rows)
     assertDataFrameEqual(load(spark, server.url, table, columns="v,n"), rows.select("v", "n"))
@@ -162,7 +207,7 @@ def test_times_keep_their_instant_in_any_session_zone(
 ) -> None:
     spark.conf.set("spark.sql.session.timeZone", "America/New_York")
     try:
-        rows = spark.sql("select 1L id, timestamp'2013-01-01 00:00:00' at, array(timestamp'2013-07-01 00:00:00') l")
+        rows = spark.sql("select 1L id, timestamp'2013-01-01' at, array(timestamp'2013-07-01') l")
         save(rows, server.url, table)
         assert server.raw.hget(f"{table}:1", "at") == b"2013-01-01 05:00:00.000000Z"
         assertDataFrameEqual(load(spark, server.url, table), rows)
@@ -170,7 +215,9 @@ def test_times_keep_their_instant_in_any_session_zone(
         spark.conf.set("spark.sql.session.timeZone", "UTC")
 
 
-def test_arrow_types_that_spark_lacks_are_widened(spark: SparkSession, server: Server, table: str) -> None:
+def test_arrow_types_that_spark_lacks_are_widened(
+    spark: SparkSession, server: Server, table: str
+) -> None:
     utc = pa.timestamp("ms", "Asia/Tokyo")
     written = pa.table(
         {
@@ -210,7 +257,9 @@ def test_what_spark_wrote_is_what_arrow_reads(
 
 def test_one_call_writes_and_one_reads(spark: SparkSession, server: Server, table: str) -> None:
     rows = people(spark, 20)
-    spark_ext.write(rows, server.url, table, key="id", ttl_seconds=100, check_keys=True, max_pipeline_size=7)
+    spark_ext.write(
+        rows, server.url, table, key="id", ttl_seconds=100, check_keys=True, max_pipeline_size=7
+    )
     back = spark_ext.read(spark, server.url, table, columns=["name", "id"], partitions_number=2)
     assertDataFrameEqual(back, rows.select("name", "id"))
     spark_ext.write(people(spark, 1), server.url, table, mode="overwrite")

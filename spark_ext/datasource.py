@@ -1,0 +1,115 @@
+"""Stores as Spark data sources, over the Python Data Source API."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pyarrow as pa
+from pyspark.sql.datasource import DataSource
+from pyspark.sql.types import StructType
+
+from connector.errors import OptionError, SchemaError
+from connector.options import Options, parse_options
+from connector.registry import store_class
+from connector.store import WriteMode, WriteOptions
+from spark_ext.messages import concise
+from spark_ext.options import TableOptions
+from spark_ext.pool import PooledSource, pooled
+from spark_ext.reader import SourceReader
+from spark_ext.types import arrow_schema, requested, spark_schema
+from spark_ext.writer import StoreWriter
+
+
+class StoreDataSource(DataSource):
+    """A batch source and sink of one kind of store; a subclass names the kind.
+
+    Spark makes one in its planner's Python, which sees neither the session nor its configuration:
+    all that counts comes as options.
+    """
+
+    scheme: ClassVar[str]
+    """The URL scheme by which the store is registered; also the name of the format."""
+
+    @classmethod
+    def name(cls) -> str:
+        return cls.scheme
+
+    @concise
+    def __init__(self, options: dict[str, str]) -> None:
+        super().__init__(options)
+        self._table, self._store = parse_table_options(self.scheme, options)
+        self._planned: PooledSource | None = None
+
+    @concise
+    def schema(self) -> StructType:
+        """The columns of the table, where the reader was given no schema."""
+        self._planned = self._source()
+        return spark_schema(self._planned.scan.output)
+
+    @concise
+    def reader(self, schema: StructType) -> SourceReader:
+        if self._planned is not None:
+            return SourceReader(self._planned, schema)
+        if self._table.columns is not None:
+            raise OptionError(
+                "option 'columns' and a schema were both given; the schema alone will do"
+            )
+        return SourceReader(self._requested(schema), schema)
+
+    @concise
+    def writer(self, schema: StructType, overwrite: bool) -> StoreWriter:
+        table = self._table
+        if table.columns is not None:
+            raise OptionError("option 'columns' is for reading; select the columns before writing")
+        mode = WriteMode.OVERWRITE if overwrite else WriteMode.APPEND
+        options = WriteOptions(key=table.key_column, mode=mode, ttl_seconds=table.ttl)
+        job = pooled(self.scheme, self._store).begin(table.table, _nullable(schema), options)
+        return StoreWriter(self.scheme, self._store, job)
+
+    def _requested(self, wanted: StructType) -> PooledSource:
+        """The table as the user's schema has it."""
+        try:
+            source = self._source()
+        except (
+            SchemaError
+        ):  # not saved, and not to be inferred: then the user's word is taken for it
+            return self._source(arrow_schema(wanted))
+        return source.reading(requested(source.scan.schema, wanted), wanted.names)
+
+    def _source(self, schema: pa.Schema | None = None) -> PooledSource:
+        table = self._table
+        found = pooled(self.scheme, self._store).source(
+            table.table,
+            columns=table.columns,
+            schema=schema,
+            key=table.key_column,
+            parts=table.partitions_number,
+            batch_rows=table.batch_rows,
+        )
+        return PooledSource(self.scheme, self._store, found.scan, found.parts)
+
+
+class RedisDataSource(StoreDataSource):
+    """``spark.read.format("redis")`` and ``df.write.format("redis")``.
+
+    The options are those of connector.redis.RedisOptions and spark_ext.options.TableOptions.
+    """
+
+    scheme = "redis"
+
+
+def parse_table_options(scheme: str, given: dict[str, str]) -> tuple[TableOptions, Options]:
+    """The options of a table, and those of the store that serves the scheme.
+
+    Raises:
+        OptionError: an option is unknown, missing or malformed.
+        MissingDependencyError: the store's client is not installed.
+    """
+    table, store = parse_options(given, TableOptions, store_class(scheme).options_class)
+    assert isinstance(table, TableOptions)
+    return table, store
+
+
+def _nullable(schema: StructType) -> pa.Schema:
+    """The Arrow schema to write: whether one DataFrame can have nulls says nothing of the next."""
+    return pa.schema([field.with_nullable(True) for field in arrow_schema(schema)])

@@ -1,0 +1,148 @@
+"""Reading and writing in one call, with checks that Spark's own way cannot make; and the session."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as sf
+
+from connector.errors import OptionError, SchemaError
+from connector.options import masked_url
+from connector.store import WriteMode
+from spark_ext.datasource import parse_table_options
+from spark_ext.pool import pooled
+from spark_ext.preflight import check_executable, check_python
+from spark_ext.types import spark_schema
+
+_FORMATS = {"redis": "redis", "rediss": "redis", "unix": "redis"}  # by URL scheme
+_SAMPLE = 5
+
+
+def configure(builder: SparkSession.Builder) -> SparkSession.Builder:
+    """Prepare a session: its workers run this same Python, unless PYSPARK_PYTHON names another.
+
+    Call it before the session is made. PySpark has no other way to be told than that variable of
+    this process.
+
+    Raises:
+        OptionError, MissingDependencyError: the Python that is named cannot run kvlake.
+    """
+    check_executable(os.environ.setdefault("PYSPARK_PYTHON", sys.executable))
+    return builder
+
+
+def read(
+    spark: SparkSession,
+    url: str,
+    table: str,
+    *,
+    columns: Sequence[str] | None = None,
+    **options: object,
+) -> DataFrame:
+    """A table as a DataFrame.
+
+    Args:
+        spark: the session.
+        url: where the store is, such as ``redis://host:6379/0``.
+        table: name of the table.
+        columns: the columns wanted, in order; None for all.
+        options: further options of the source, with ``_`` for ``.`` in their names.
+
+    Raises:
+        OptionError: the URL or an option is malformed or unknown.
+        TableNotFoundError: there is no such table.
+        StoreError: the server cannot be reached, or refuses.
+    """
+    check_python(spark)
+    kind = _format(url)
+    given = _texts({"url": url, "table": table, "columns": columns, **options})
+    ours, store = parse_table_options(kind, given)
+    found = pooled(kind, store).source(table, columns=ours.columns, key=ours.key_column)
+    given.pop("columns", None)
+    return spark.read.format(kind).options(**given).schema(spark_schema(found.schema)).load()
+
+
+def write(
+    df: DataFrame,
+    url: str,
+    table: str,
+    *,
+    key: str | Sequence[str] = (),
+    mode: str = "append",
+    ttl_seconds: int | None = None,
+    check_keys: bool = False,
+    **options: object,
+) -> None:
+    """Write a DataFrame to a table, as an upsert by key.
+
+    Args:
+        df: the rows.
+        url: where the store is, such as ``redis://host:6379/0``.
+        table: name of the table.
+        key: the column, or columns, that name a row; those of the table by default, where it exists.
+        mode: ``append`` keeps the table's other rows; ``overwrite`` deletes them when all is written.
+        ttl_seconds: rows written expire after this many seconds; None for never.
+        check_keys: look for keys that stand more than once first. This runs the DataFrame's query
+            once more: cache what is dear to compute.
+        options: further options of the sink, with ``_`` for ``.`` in their names.
+
+    Raises:
+        OptionError: the URL, the mode or an option is malformed or unknown.
+        SchemaError: with ``check_keys``, a key stands more than once.
+    """
+    check_python(df.sparkSession)
+    kind = _format(url)
+    names = [key] if isinstance(key, str) else list(key)
+    if mode not in {each.value for each in WriteMode}:
+        raise OptionError(f"mode {mode!r} is not known; it is 'append' or 'overwrite'")
+    given = _texts({"url": url, "table": table, "key.column": names, "ttl": ttl_seconds, **options})
+    parse_table_options(kind, given)
+    if check_keys:
+        _check_keys(df, table, names)
+    df.write.format(kind).options(**given).mode(mode).save()
+
+
+def _check_keys(df: DataFrame, table: str, key: Sequence[str]) -> None:
+    if not key:
+        raise OptionError(f"table {table!r}: check_keys needs to be told the key")
+    columns = [sf.col("`" + name.replace("`", "``") + "`") for name in key]
+    times = sf.count(sf.lit(1))
+    twice = df.groupBy(*columns).agg(times).where(times > 1).limit(_SAMPLE).collect()
+    if twice:
+        shown = "; ".join(", ".join(map(repr, row[:-1])) for row in twice)
+        raise SchemaError(
+            f"table {table!r}: keys ({', '.join(key)}) stand more than once in the DataFrame, such as "
+            f"{shown}; drop the duplicates, as there is no telling which row should win"
+        )
+
+
+def _format(url: str) -> str:
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in _FORMATS:
+        known = ", ".join(f"{each}://" for each in _FORMATS)
+        raise OptionError(f"Spark cannot reach {masked_url(url)!r}; known are {known}")
+    return _FORMATS[scheme]
+
+
+def _texts(options: dict[str, object]) -> dict[str, str]:
+    """Options as Spark carries them: all text, and none that was not given."""
+    return {
+        name: _text(name, value)
+        for name, value in options.items()
+        if value is not None and value != []
+    }
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        if any("," in str(each) for each in value):
+            raise OptionError(
+                f"option {name!r}: Spark carries names joined by commas; none may hold one"
+            )
+        return ",".join(map(str, value))
+    return str(value)
