@@ -18,7 +18,7 @@ import pyarrow as pa
 
 _CR, _LF = 13, 10
 _MOST_DIGITS = 10  # of a length: 512 MB is the most that a server stores in a value
-_ARRAY, _BULK, _INTEGER, _MINUS, _STATE, _ZERO = (ord(c) for c in "*$:-+0")
+_ARRAY, _BULK, _INTEGER, _MINUS, _STATE, _ZERO = np.frombuffer(b"*$:-+0", np.uint8)
 _ONE_LINE = np.array([_ARRAY, _INTEGER, _MINUS, _STATE], np.uint8)
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -67,8 +67,10 @@ class Lines:
     @cached_property
     def nils(self) -> Flags:
         """Which lines read ``$-1``."""
-        nils: Flags = (self.ends - self.starts == 3) & (self.kinds == _BULK)
-        nils[nils] = self.data[self.starts[nils] + 1] == _MINUS
+        nils: Flags = self.ends - self.starts == 3
+        short = np.flatnonzero(nils)
+        starts = self.starts[short]
+        nils[short] = (self.data[starts + 1] == _MINUS) & (self.data[starts] == _BULK)
         return nils
 
     @cached_property
@@ -202,18 +204,24 @@ def _all_equal(data: Bytes, starts: Ints, ends: Ints, expected: bytes) -> bool:
 
 def _lengths(data: Bytes, starts: Ints, ends: Ints) -> Ints:
     """The number in each header ``$n``: -1 for ``$-1``, -2 where it is no such header."""
-    digits = ends - starts - 1
-    total = np.zeros(starts.shape, np.int64)
-    right = (data[starts] == _BULK) & (digits > 0) & (digits <= _MOST_DIGITS)
-    limit = len(data) - 1
-    for i in range(min(_MOST_DIGITS, int(digits.max(initial=0)))):
-        digit = data[np.minimum(starts + 1 + i, limit)].astype(np.int64) - _ZERO
-        inside = digits > i
-        right &= ~inside | ((digit >= 0) & (digit <= 9))
-        total = np.where(inside, total * 10 + digit, total)
-    minus = (digits == 2) & (data[np.minimum(starts + 1, limit)] == _MINUS)
-    minus &= (data[starts] == _BULK) & (data[np.minimum(starts + 2, limit)] == _ZERO + 1)
-    return np.where(minus, -1, np.where(right, total, -2))
+    at = starts.ravel()
+    digits = ends.ravel() - at - 1
+    first = data.take(at + 1, mode="clip")
+    bulk = data.take(at, mode="clip") == _BULK
+    found = (first - _ZERO).astype(np.int64)  # unsigned: what is below "0" becomes large
+    right = bulk & (found <= 9) & (digits > 0) & (digits <= _MOST_DIGITS)
+    longer = np.flatnonzero(digits > 1)
+    for i in range(2, _MOST_DIGITS + 1):
+        if not len(longer):
+            break
+        digit = data.take(at[longer] + i, mode="clip") - _ZERO
+        right[longer] &= digit <= 9
+        found[longer] = found[longer] * 10 + digit
+        longer = longer[digits[longer] > i]
+    minus = np.flatnonzero(bulk & (digits == 2) & (first == _MINUS))
+    found[~right] = -2
+    found[minus] = np.where(data.take(at[minus] + 2, mode="clip") == _ZERO + 1, -1, -2)
+    return found.reshape(starts.shape)
 
 
 def _walked(lines: Lines, rows: int, width: int, header: bytes | None) -> Values | None:
@@ -283,6 +291,9 @@ def parse_statuses(lines: Lines, count: int, queued: int = 0) -> Statuses | None
     Raises:
         ProtocolError: a reply is of another kind.
     """
+    least = count * (2 + queued) // (2 + 2 * queued)  # where every transaction is refused
+    if len(lines) < least:
+        return None
     kinds = lines.kinds[:count]
     errors = {
         int(i): lines.text(i)[1:].decode("utf-8", "replace")
