@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 
 Text: TypeAlias = "pa.Scalar | pa.Array"
 
+_HEADERS = pa.array([b"$%d\r\n" % length for length in range(1000)])
+
 PRESENT = b""
 """Name of the field by which a row lives that has nothing but nulls: a hash cannot be empty."""
 
@@ -138,10 +140,12 @@ def _argument(values: pa.Array) -> list[Text]:
     """Each value as an argument: its length and its bytes."""
     lengths = pc.binary_length(values)
     ends = pc.min_max(lengths)
-    if ends["min"].is_valid and ends["min"] == ends["max"]:
-        return [_const(b"$%d\r\n" % ends["min"].as_py()), values, _const(b"\r\n")]
-    texts = lengths.cast(pa.string()).view(pa.binary())
-    return [_const(b"$"), texts, _const(b"\r\n"), values, _const(b"\r\n")]
+    low, high = ends["min"].as_py(), ends["max"].as_py()
+    if high is None or high >= len(_HEADERS):
+        texts = lengths.cast(pa.string()).view(pa.binary())
+        return [_const(b"$"), texts, _const(b"\r\n"), values, _const(b"\r\n")]
+    header = _HEADERS[low] if low == high else _HEADERS.take(lengths)
+    return [header, values, _const(b"\r\n")]
 
 
 def _or_nothing(valid: pa.Array, texts: pa.Array) -> pa.Array:

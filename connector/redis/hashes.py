@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +37,11 @@ class ReadCounts:
     bad_fields: int = 0
     dropped_rows: int = 0
 
+    def add(self, other: ReadCounts) -> None:
+        """Add the counts of another read to these."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
+
 
 @dataclass
 class HashReader:
@@ -64,12 +69,10 @@ class HashReader:
 
     def batches(self, pages: Iterable[pa.Array]) -> Iterator[pa.RecordBatch]:
         """Fetch the rows of the keys and yield them as batches of any size but empty."""
-        fields = [item for item in self.scan.output if item.name not in self.scan.key]
-        names = [item.name.encode() for item in fields]
+        wanted = [item.name for item in self.scan.output if item.name not in self.scan.key]
+        names = [name.encode() for name in wanted]
         for keys, values in self._fetched(pages, names):
-            batch = self._decoded(
-                keys, dict(zip((item.name for item in fields), values, strict=True))
-            )
+            batch = self._decoded(keys, dict(zip(wanted, values, strict=True)))
             if batch.num_rows:
                 self.counts.rows += batch.num_rows
                 yield batch
@@ -147,9 +150,9 @@ class HashReader:
         return batch
 
     def _decoded_keys(self, keys: pa.Array) -> dict[str, pa.Array]:
-        fields = [self.scan.schema.field(name) for name in self.scan.key]
+        items = [self.scan.schema.field(name) for name in self.scan.key]
         try:
-            columns = decode_keys(_without_prefix(keys, len(self.prefix)), fields)
+            columns = decode_keys(_without_prefix(keys, len(self.prefix)), items)
         except DecodeError as error:
             raise DecodeError(
                 f"reading table {self.scan.table!r}: a key does not parse, in a batch from "

@@ -221,7 +221,8 @@ def _lengths(data: Bytes, starts: Ints, ends: Ints) -> Ints:
     minus = np.flatnonzero(bulk & (digits == 2) & (first == _MINUS))
     found[~right] = -2
     found[minus] = np.where(data.take(at[minus] + 2, mode="clip") == _ZERO + 1, -1, -2)
-    return found.reshape(starts.shape)
+    lengths: Ints = found.reshape(starts.shape)
+    return lengths
 
 
 def _walked(lines: Lines, rows: int, width: int, header: bytes | None) -> Values | None:

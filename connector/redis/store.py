@@ -43,15 +43,19 @@ class RedisStore(Store):
 
     Row ``k`` of table ``t`` is the hash ``t:k``; its fields are the columns, null ones left out. The
     table's schema is saved under ``_kvlake:schema:t`` at the first write.
+
+    Attributes:
+        counts: what the reads of this store met in this process, of partitions read to the end.
     """
 
     options_class = RedisOptions
 
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
+        self.counts = ReadCounts()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_options": self._options}  # connections do not travel
+    def __reduce__(self) -> tuple[type[RedisStore], tuple[RedisOptions]]:
+        return type(self), (self._options,)  # connections and counts do not travel
 
     @property
     def location(self) -> str:
@@ -99,6 +103,7 @@ class RedisStore(Store):
             pages = scan_keys(keys, partition, reader.prefix, self._options.scan_count)
             batches = gathered(reader.batches(pages), scan.batch_rows, scan.batch_bytes)
             yield from capped(batches, scan.batch_rows, scan.batch_bytes)
+        self.counts.add(reader.counts)
         _report(doing, reader.counts)
 
     def begin(self, table: str, schema: pa.Schema, options: WriteOptions) -> WriteJob:

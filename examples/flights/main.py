@@ -121,13 +121,14 @@ def _sealed(
             transform=encoding,
             cache=cache,
             version=content,
-            progress=lambda done: step.advance(done.rows - step.rows),
+            progress=lambda done, planned, rows: step.advance(rows - step.rows),
         )
         step.rows = shards.rows
-    stats, kept = shards.stats, sum(shard.bytes for shard in shards.manifest.shards)
+    stats = shards.stats
     report.figure(
         f"cache, {months}",
-        f"{stats.hits} hits, {stats.misses} misses, {stats.bytes_written:,} bytes written of {kept:,}",
+        f"{stats.hits} hits of {stats.bytes_read:,} bytes, "
+        f"{stats.misses} misses of {stats.bytes_written:,} bytes",
     )
     return shards
 

@@ -228,8 +228,11 @@ def test_a_field_that_does_not_parse_is_an_error_null_or_a_row_less(
 
     def read(mode: str) -> pa.Table:
         with open_store(server.url, on_bad_field=mode) as store:
-            return read_all(store.source(table, schema=schema, key=["id"], parts=1))
+            found = read_all(store.source(table, schema=schema, key=["id"], parts=1))
+            counted.append((store.counts.rows, store.counts.bad_fields, store.counts.dropped_rows))
+            return found
 
+    counted: list[tuple[int, int, int]] = []
     with pytest.raises(
         DecodeError, match=rf"field '(n|day)' of key b'{table}:4[23]'.*on.bad.field"
     ):
@@ -241,6 +244,7 @@ def test_a_field_that_does_not_parse_is_an_error_null_or_a_row_less(
     assert "2 values did not parse" in caplog.text
     assert read("drop").num_rows == 98
     assert "2 rows left out" in caplog.text
+    assert counted == [(100, 2, 0), (98, 0, 2)]
 
 
 def test_text_that_is_not_utf8_does_not_pass_as_text(server: Server, table: str) -> None:
