@@ -123,7 +123,7 @@ def _sealed(
             version=content,
             progress=lambda done, planned, rows: step.advance(rows - step.rows),
         )
-        step.rows = shards.rows
+        step.rows = shards.rows if shards.stats.misses else 0  # opening shards has no rate
     stats = shards.stats
     report.figure(
         f"cache, {months}",
