@@ -10,6 +10,7 @@ ConnectorError
 │   ├── StoreUnavailableError   the connection was lost or refused           (retryable)
 │   ├── StoreTimeoutError       the server did not answer in time            (retryable)
 │   ├── AuthenticationError     the server refused the credentials
+│   ├── PlanExpiredError        the partitions were planned on a server that is gone
 │   └── WriteRejectedError      the server refused rows; they are not stored
 └── CacheError                  the local shards cannot be used
     ├── ShardCorruptError       a shard is damaged, incomplete or missing
@@ -69,6 +70,10 @@ class StoreTimeoutError(StoreError):
 
 class AuthenticationError(StoreError):
     """The server refused the user name, the password or the permission."""
+
+
+class PlanExpiredError(StoreError):
+    """Partitions were planned on a server that has been replaced or restarted since: plan again."""
 
 
 class WriteRejectedError(StoreError):

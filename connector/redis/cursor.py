@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import redis
 
-from connector.errors import StoreError
+from connector.errors import PlanExpiredError, StoreError
 from connector.redis.link import Link, reply_error
 from connector.redis.resp import Values
 from connector.scan import Partition
@@ -27,10 +27,20 @@ _KEYS_PER_PART = 1000  # a bucket must be far narrower than a part, or resizing 
 
 @dataclass(frozen=True, slots=True)
 class CursorRange(Partition):
-    """Positions ``start`` to ``stop`` of one node's keyspace."""
+    """Positions ``start`` to ``stop`` of one node's keyspace.
+
+    Where a key stands depends on a seed that the server draws when it starts, so a range that is not
+    the whole means nothing to another run of the server.
+
+    Attributes:
+        start: first position.
+        stop: position behind the last.
+        run_id: the run of the server that the range is of; empty for the whole keyspace.
+    """
 
     start: int = 0
     stop: int = END
+    run_id: str = ""
 
     @property
     def whole(self) -> bool:
@@ -43,7 +53,7 @@ def reverse_bits(number: int) -> int:
     return int(f"{number:064b}"[::-1], 2)
 
 
-def ranges(parts: int, keys: int) -> list[CursorRange]:
+def ranges(parts: int, keys: int) -> list[tuple[int, int]]:
     """Cut the positions into at most ``parts`` near-equal ranges for a node of ``keys`` keys.
 
     Every border is a multiple of 2**64 / 2**b, where 2**b is at most a thousandth of the keys: the
@@ -52,23 +62,42 @@ def ranges(parts: int, keys: int) -> list[CursorRange]:
     grains = 1 << max(0, (keys // _KEYS_PER_PART).bit_length() - 1)
     parts = max(1, min(parts, grains))
     borders = [grains * i // parts * (END // grains) for i in range(parts + 1)]
-    return [CursorRange(i, *border) for i, border in enumerate(itertools.pairwise(borders))]
+    return list(itertools.pairwise(borders))
 
 
 def node_ranges(client: redis.Redis, parts: int) -> list[CursorRange]:
     """Plan a node: ranges of positions if its cursors behave as they must, else one for all."""
     planned = ranges(parts, int(client.dbsize()))
-    if len(planned) == 1:
-        return planned
+    run = run_id(client) if len(planned) > 1 else None
+    if run is None:
+        return [CursorRange(0)]
     with client.pipeline(transaction=False) as pipeline:
-        for part in planned:
-            pipeline.scan(reverse_bits(part.start), count=1)
+        for start, _ in planned:
+            pipeline.scan(reverse_bits(start), count=1)
         steps = pipeline.execute()
     positions = [position(int(step[0])) for step in steps]
     # A step of COUNT 1 from a part's first position passes a few buckets, so it stays in the part.
-    if all(part.start < at <= part.stop for part, at in zip(planned, positions, strict=True)):
-        return planned
+    if all(start < at <= stop for (start, stop), at in zip(planned, positions, strict=True)):
+        return [CursorRange(i, *part, run) for i, part in enumerate(planned)]
     return [CursorRange(0)]
+
+
+def run_id(client: redis.Redis) -> str | None:
+    """What names this run of the server; None where it does not say, or not to this user."""
+    try:
+        found = client.info("server").get("run_id")
+    except redis.exceptions.NoPermissionError:
+        return None
+    return str(found) if found else None
+
+
+def check_run(client: redis.Redis, part: CursorRange) -> None:
+    """Raise PlanExpiredError where a range was planned on another run of the server."""
+    if not part.whole and run_id(client) != part.run_id:
+        raise PlanExpiredError(
+            f"partition {part.index} was planned before the server was restarted or replaced: its keys "
+            f"lie elsewhere now; plan again and read every partition anew"
+        )
 
 
 def position(cursor: int) -> int:

@@ -20,7 +20,7 @@ from connector.errors import (
 )
 from connector.options import url_location
 from connector.redis import saved
-from connector.redis.cursor import CursorRange, node_ranges, scan_keys
+from connector.redis.cursor import CursorRange, check_run, node_ranges, scan_keys
 from connector.redis.hashes import HashReader, ReadCounts
 from connector.redis.link import Link, bulk_pool, translated
 from connector.redis.options import RedisOptions
@@ -88,6 +88,8 @@ class RedisStore(Store):
     def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
         assert isinstance(partition, CursorRange)
         doing = f"reading partition {partition.index} of table {scan.table!r} from {self.location}"
+        with translated(doing):
+            check_run(self._client, partition)
         with contextlib.ExitStack() as links:
             keys = links.enter_context(Link(self._pool, doing))
             rows = links.enter_context(Link(self._pool, doing))

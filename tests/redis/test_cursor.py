@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import Server
 
-from connector import open_store
+from connector import PlanExpiredError, WriteOptions, open_store
+from connector.embedded import serve
 from connector.redis.cursor import (
     END,
     CursorRange,
@@ -53,11 +54,11 @@ def test_reversing_twice_is_nothing(number: int) -> None:
 def test_ranges_cover_all_positions_and_end_where_buckets_do(parts: int, keys: int) -> None:
     made = ranges(parts, keys)
     assert 1 <= len(made) <= parts
-    assert made[0].start == 0 and made[-1].stop == END
-    assert all(a.stop == b.start for a, b in itertools.pairwise(made))
+    assert made[0][0] == 0 and made[-1][1] == END
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(made))
     grain = END // (1 << max(0, (keys // 1000).bit_length() - 1))
-    assert all(part.start % grain == 0 and part.start < part.stop for part in made)
-    widths = [part.stop - part.start for part in made]
+    assert all(start % grain == 0 and start < stop for start, stop in made)
+    widths = [stop - start for start, stop in made]
     assert max(widths) - min(widths) <= grain
 
 
@@ -210,3 +211,21 @@ def counting_cursors() -> Iterator[str]:
 def test_a_server_with_other_cursors_is_planned_whole(counting_cursors: str) -> None:
     with redis.Redis.from_url(counting_cursors, protocol=2) as client:
         assert node_ranges(client, 8) == [CursorRange(0)]
+
+
+def test_a_plan_does_not_outlive_its_server(table: str) -> None:
+    """A restarted server draws another seed: the old ranges would lose and repeat rows."""
+    rows = pa.table({"id": [str(i) for i in range(5000)], "n": range(5000)}).to_batches()
+    with serve() as first, open_store(first.url) as store:
+        store.write(table, rows, WriteOptions(key=("id",)))
+        plan = store.source(table, parts=4).partitions()
+        assert len(plan) == 4
+    with serve() as second, open_store(second.url) as store:
+        store.write(table, rows, WriteOptions(key=("id",)))
+        source = store.source(table, parts=4)
+        with pytest.raises(PlanExpiredError, match="plan again"):
+            list(source.read(plan[0]))
+        assert (
+            sum(batch.num_rows for part in source.partitions() for batch in source.read(part))
+            == 5000
+        )

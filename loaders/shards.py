@@ -1,0 +1,335 @@
+"""Sealed shards: their files, the manifest that lists them, and reading them as a Source.
+
+A shard is an Arrow IPC file of one uncompressed record batch, so that it maps into memory as
+contiguous columns. Its name ends in the checksum of its bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import pyarrow as pa
+import xxhash
+
+from connector.batching import capped
+from connector.errors import CacheError, ShardCorruptError
+from connector.scan import Partition
+from connector.source import digest
+from loaders.files import private_file, publish, translated
+
+FORMAT = 1
+"""Version of shard files and manifests; another one is never served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One shard file: its name, rows, bytes, xxh3 checksum, and the source partition it is of."""
+
+    name: str
+    rows: int
+    bytes: int
+    checksum: str
+    partition: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one seal holds.
+
+    Attributes:
+        seal: the seal's key: digest of all that the rows depend on.
+        version: the data version.
+        schema: of every shard.
+        key: columns of ``schema`` that name a row, where they are known.
+        shards: in order of source partition, then of rows.
+    """
+
+    seal: str
+    version: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    shards: tuple[Shard, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(shard.bytes for shard in self.shards)
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal rows in equal order."""
+        return digest(
+            FORMAT, self.seal, *(f"{shard.rows}:{shard.checksum}" for shard in self.shards)
+        )
+
+    def to_json(self) -> bytes:
+        fields = {
+            "format": FORMAT,
+            "seal": self.seal,
+            "version": self.version,
+            "rows": self.rows,
+            "key": list(self.key),
+            "columns": {item.name: str(item.type) for item in self.schema},
+            "schema": schema_text(self.schema),
+            "shards": [asdict(shard) for shard in self.shards],
+        }
+        return json.dumps(fields, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes, path: Path) -> Manifest:
+        """Parse a manifest.
+
+        Raises:
+            CacheError: it is damaged, or of another format version.
+        """
+        try:
+            found = json.loads(content)
+            manifest = cls(
+                seal=found["seal"],
+                version=found["version"],
+                schema=schema_of(found["schema"]),
+                key=tuple(found["key"]),
+                shards=tuple(Shard(**shard) for shard in found["shards"]),
+            )
+            whole = found["format"] == FORMAT and found["rows"] == manifest.rows
+        except (ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
+            raise CacheError(
+                f"manifest {path} does not parse: {error}; delete it to seal anew"
+            ) from error
+        if not whole:
+            raise CacheError(
+                f"manifest {path} has another format or row count; delete it to seal anew"
+            )
+        return manifest
+
+
+def schema_text(schema: pa.Schema) -> str:
+    """A schema as text that ``schema_of`` reads."""
+    return base64.b64encode(schema.serialize()).decode()
+
+
+def schema_of(text: str) -> pa.Schema:
+    """The opposite of ``schema_text``."""
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+
+
+class ShardWriter:
+    """Writes one partition's batches as shards near ``shard_bytes``; holds one shard at most."""
+
+    def __init__(self, directory: Path, partition: int, shard_bytes: int) -> None:
+        self.shards: list[Shard] = []
+        self._directory = directory
+        self._partition = partition
+        self._shard_bytes = shard_bytes
+        self._held: list[pa.RecordBatch] = []
+        self._held_bytes = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take rows; write a shard when enough are there."""
+        for part in capped([batch], batch.num_rows, self._shard_bytes):
+            if self._held and self._held_bytes + part.nbytes > self._shard_bytes:
+                self._flush()
+            self._held.append(part)
+            self._held_bytes += part.nbytes
+
+    def finish(self) -> tuple[Shard, ...]:
+        """Write the rest; the shards in order."""
+        if self._held:
+            self._flush()
+        return tuple(self.shards)
+
+    def _flush(self) -> None:
+        table = pa.Table.from_batches(self._held).unify_dictionaries().combine_chunks()
+        self._held, self._held_bytes = [], 0
+        (batch,) = table.to_batches()
+        with translated(self._directory), private_file(self._directory) as file:
+            sink = _Checksummed(file)
+            with pa.ipc.new_file(pa.PythonFile(sink, "w"), batch.schema) as writer:
+                writer.write_batch(batch)
+            checksum = sink.sum.hexdigest()
+            name = f"{self._partition:05d}-{len(self.shards):04d}-{checksum}.arrow"
+            size = file.tell()
+            publish(file, self._directory / name, replace=True)
+        self.shards.append(Shard(name, batch.num_rows, size, checksum, self._partition))
+
+
+class _Checksummed:
+    """A file for Arrow to write to, with the checksum of what was written."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.sum = xxhash.xxh3_64()
+        self._file = file
+
+    def write(self, content: bytes) -> int:
+        self.sum.update(content)
+        return self._file.write(content)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        """Left to the owner of the file, which publishes it first."""
+
+
+def map_shard(directory: Path, shard: Shard, schema: pa.Schema, *, verify: bool) -> pa.RecordBatch:
+    """The rows of a shard as columns that lie in the mapped file.
+
+    Raises:
+        ShardCorruptError: it is missing, has another size or checksum, or other rows or columns.
+    """
+    path = directory / shard.name
+    try:
+        mapped = pa.memory_map(str(path))
+    except FileNotFoundError:
+        raise ShardCorruptError(f"shard {path} is missing") from None
+    except OSError as error:
+        raise ShardCorruptError(f"shard {path} cannot be opened: {error}") from error
+    if mapped.size() != shard.bytes:
+        raise ShardCorruptError(f"shard {path} has {mapped.size()} bytes instead of {shard.bytes}")
+    if verify and xxhash.xxh3_64_hexdigest(mapped.read_buffer()) != shard.checksum:
+        raise ShardCorruptError(f"shard {path} does not have the checksum {shard.checksum}")
+    try:
+        batch = pa.ipc.open_file(mapped).get_batch(0)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ShardCorruptError(f"shard {path} is not an Arrow file: {error}") from error
+    if batch.num_rows != shard.rows or not batch.schema.equals(schema):
+        raise ShardCorruptError(f"shard {path} holds other rows or columns than its manifest says")
+    return batch
+
+
+class Origin(Protocol):
+    """Where shards came from, and can come from again."""
+
+    def repair(self, manifest: Manifest, shard: Shard) -> None:
+        """Set a damaged shard aside and rebuild it, or raise CacheError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What the cache did for one sealed source.
+
+    Attributes:
+        hits: shards that ``seal`` found.
+        misses: shards that it had to read from the source and write.
+        bytes_read: bytes of the shards found.
+        bytes_written: bytes of the shards written.
+        quarantined: damaged shards set aside, by any process, since the first seal.
+        rebuilt: shards put back from the source, likewise.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    quarantined: int = 0
+    rebuilt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPartition(Partition):
+    """One shard as a partition; ``index`` is its place in the manifest."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ShardedSource:
+    """Sealed shards as a Source, one partition a shard.
+
+    Every shard's size and checksum are verified when it is first opened in a process; a damaged one
+    is set aside and rebuilt from where it came.
+    """
+
+    directory: Path
+    manifest: Manifest
+    origin: Origin | None = field(default=None, repr=False, compare=False)
+    sealed: CacheStats = field(default=CacheStats(), repr=False, compare=False)
+    batch_rows: int = 16_384
+    batch_bytes: int = 32 << 20
+    _verified: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.manifest.schema
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return self.manifest.key
+
+    @property
+    def fingerprint(self) -> str:
+        return self.manifest.digest
+
+    @property
+    def rows(self) -> int:
+        """Rows of all shards."""
+        return self.manifest.rows
+
+    @property
+    def stats(self) -> CacheStats:
+        """What the cache did so far."""
+        from loaders.cache import with_events
+
+        return with_events(self.sealed, self.directory)
+
+    def partitions(self) -> Sequence[Partition]:
+        return [ShardPartition(i, shard.name) for i, shard in enumerate(self.manifest.shards)]
+
+    def read(self, partition: Partition) -> Iterator[pa.RecordBatch]:
+        assert isinstance(partition, ShardPartition)
+        yield from capped([self.open(partition.index)], self.batch_rows, self.batch_bytes)
+
+    def open(self, index: int) -> pa.RecordBatch:
+        """All rows of one shard, lying in the mapped file.
+
+        Raises:
+            ShardCorruptError: it is damaged, and nothing is known to rebuild it from.
+            CacheError: it is damaged, and could not be rebuilt as it was.
+        """
+        shard = self.manifest.shards[index]
+        try:
+            return self._map(shard)
+        except ShardCorruptError:
+            if self.origin is None:
+                raise
+            self.origin.repair(self.manifest, shard)
+            return self._map(shard)
+
+    def _map(self, shard: Shard) -> pa.RecordBatch:
+        fresh = shard.name not in self._verified
+        batch = map_shard(self.directory, shard, self.schema, verify=fresh)
+        self._verified.add(shard.name)
+        return batch
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without its origin a shard can still be read: a lambda must not keep it from workers.
+        origin = self.origin if _pickles(self.origin) else None
+        return {**self.__dict__, "origin": origin, "_verified": set()}
+
+
+def _pickles(value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return True
+
+
+def total_rows(shards: Iterable[Shard]) -> int:
+    """Rows of the shards together."""
+    return sum(shard.rows for shard in shards)

@@ -1,0 +1,98 @@
+"""SourceDataset: exact batches in one order, on any workers and ranks, forked or spawned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import torch
+from loaders_sealing import doubled, table
+from torch.utils.data import DataLoader
+
+from connector import SchemaError, TableSource
+from loaders import ShardedSource, SourceDataset, seal
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> ShardedSource:
+    return seal(TableSource(table(1000), parts=7), transform=doubled, cache=tmp_path, version="1")
+
+
+def ids(batches: Iterator[dict[str, object]] | DataLoader) -> list[int]:
+    return [i for batch in batches for i in batch["id"].tolist()]
+
+
+@pytest.mark.parametrize("shuffle", ["none", "shards", "full"])
+def test_batches_are_exact_and_rows_belong_together(shards: ShardedSource, shuffle):
+    dataset = SourceDataset(shards, batch_size=64, shuffle=shuffle, shuffle_rows=300)
+    batches = list(dataset)
+    assert [len(batch["id"]) for batch in batches] == [64] * 15 + [40]
+    assert len(dataset) == 16
+    assert list(batches[0]) == ["id", "x", "name"]
+    for batch in batches:
+        assert batch["x"].tolist() == [float(i) for i in batch["id"].tolist()]
+        assert batch["name"] == [f"n{i}" for i in batch["id"].tolist()]
+    assert sorted(ids(batches)) == list(range(1000))
+    assert (ids(batches) == list(range(1000))) == (shuffle == "none")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_persistent_workers_give_the_global_order_of_each_epoch(shards: ShardedSource, context: str):
+    dataset = SourceDataset(shards, batch_size=64, shuffle="full", shuffle_rows=300, seed=5)
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        num_workers=2,
+        persistent_workers=True,
+        multiprocessing_context=context,
+    )
+    orders = []
+    for epoch in range(3):
+        dataset.set_epoch(epoch)
+        batches = list(loader)
+        assert type(batches[0]) is dict and batches[0]["name"][0] == f"n{batches[0]['id'][0]}"
+        orders.append(ids(batches))
+        assert orders[-1] == ids(dataset)
+    assert len(set(map(tuple, orders))) == 3
+
+
+def test_a_collate_function_in_a_worker_is_kept(shards: ShardedSource):
+    dataset = SourceDataset(shards, batch_size=500, columns=["x"])
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, collate_fn=_with_sum)
+    assert [float(batch["sum"]) for batch in loader] == [
+        float(batch["x"].sum()) for batch in dataset
+    ]
+
+
+def _with_sum(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    batch["sum"] = batch["x"].sum()
+    return batch
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_share_an_epoch(shards: ShardedSource, world: int, monkeypatch: pytest.MonkeyPatch):
+    found, lengths = [], []
+    for rank in range(world):
+        monkeypatch.setattr("loaders.pytorch._rank", lambda rank=rank: (rank, world))
+        dataset = SourceDataset(shards, batch_size=64, shuffle="full", last="uneven")
+        batches = list(dataset)
+        assert len(batches) == len(dataset)
+        found += ids(batches)
+        lengths.append(len(SourceDataset(shards, batch_size=64, last="drop")))
+    assert sorted(found) == list(range(1000))
+    assert len(set(lengths)) == 1
+
+
+def test_columns_and_refusals(shards: ShardedSource, tmp_path: Path):
+    assert list(next(iter(SourceDataset(shards, batch_size=1, columns=["x", "id"])))) == ["x", "id"]
+    with pytest.raises(SchemaError, match="'y'"):
+        SourceDataset(shards, batch_size=1, columns=["y"])
+    holes = pa.table({"late": [1, None, 3], "part": [0.5, None, 1.5]})
+    sealed = seal(TableSource(holes), cache=tmp_path, version="1")
+    with pytest.raises(SchemaError, match="'late'"):
+        list(SourceDataset(sealed, batch_size=2))
+    (batch,) = SourceDataset(sealed, batch_size=5, columns=["part"])
+    assert torch.isnan(batch["part"]).tolist() == [False, True, False]
