@@ -52,7 +52,8 @@ class Layout:
     def nbytes(self, rows: int) -> int:
         """Bytes of a buffer for this many rows."""
         return sum(
-            np.dtype(kind).itemsize * prod(shape) * len(names) * rows for kind, shape, names in self.blocks
+            np.dtype(kind).itemsize * prod(shape) * len(names) * rows
+            for kind, shape, names in self.blocks
         )
 
     def arrays(self, buffer: Buffer, rows: int) -> dict[str, Array]:
@@ -73,11 +74,15 @@ class OpenGroup:
     def __init__(self, shards: ShardedSource, order: Order, group: Group, layout: Layout) -> None:
         self._batches = [shards.open(index).select(list(layout.columns)) for index in group.shards]
         self._bounds = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
-        self._views = [{name: view(name, batch[name]) for name in layout.columns} for batch in self._batches]
+        self._views = [
+            {name: view(name, batch[name]) for name in layout.columns} for batch in self._batches
+        ]
         self._permutation = order.permutation(group)
         self._layout = layout
 
-    def fill(self, start: int, stop: int, arrays: dict[str, Array], objects: dict[str, list[Any]]) -> None:
+    def fill(
+        self, start: int, stop: int, arrays: dict[str, Array], objects: dict[str, list[Any]]
+    ) -> None:
         """Write rows at places ``start`` to ``stop`` of the group into ``arrays``; extend ``objects``."""
         permutation = self._permutation
         rows = np.arange(start, stop) if permutation is None else permutation[start:stop]
@@ -93,7 +98,11 @@ class OpenGroup:
         for name, array in arrays.items():
             for i, places, local in parts:
                 source = self._views[i][name]
-                values = source.take(local, axis=0) if source is not None else self._taken(i, name, local)
+                values = (
+                    source.take(local, axis=0)
+                    if source is not None
+                    else self._taken(i, name, local)
+                )
                 array[places] = values
         for name in self._layout.objects:
             found: list[Any] = [None] * len(rows)

@@ -18,7 +18,9 @@ try:
     import torch.distributed as dist
     from torch.utils.data import IterableDataset, get_worker_info
 except ModuleNotFoundError as error:
-    raise MissingDependencyError("SourceDataset needs PyTorch: pip install 'kvlake[torch]'") from error
+    raise MissingDependencyError(
+        "SourceDataset needs PyTorch: pip install 'kvlake[torch]'"
+    ) from error
 
 
 class SourceDataset(IterableDataset[dict[str, Any]]):
@@ -67,7 +69,9 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         self._order = Order(
             tuple(shard.rows for shard in shards.manifest.shards), shuffle, seed, 0, shuffle_rows
         )
-        batch_numbers(shards.rows, batch_size, Place(), last)  # refuses bad arguments here, not in a worker
+        batch_numbers(
+            shards.rows, batch_size, Place(), last
+        )  # refuses bad arguments here, not in a worker
         self._rank = _rank() or (0, 1)
         # Shared memory, so that workers that live through several epochs see the change.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
@@ -102,8 +106,10 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         for buffer, objects, rows in gathered(
             self.shards, order, numbers, self.batch_size, self._layout, allocate
         ):
-            yield _Batch(buffer, self._layout, rows, objects) if shared else _unpacked(
-                buffer, self._layout, rows, objects
+            yield (
+                _Batch(buffer, self._layout, rows, objects)
+                if shared
+                else _unpacked(buffer, self._layout, rows, objects)
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -131,7 +137,9 @@ class _Batch(dict[str, Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         _, layout, _ = self._packed
         tensors = self._own.keys() - set(layout.objects)
-        untouched = self.keys() == self._own.keys() and all(self[name] is self._own[name] for name in tensors)
+        untouched = self.keys() == self._own.keys() and all(
+            self[name] is self._own[name] for name in tensors
+        )
         if not untouched:  # a collate function put something else in
             return dict, (dict(self),)
         return _unpacked, (*self._packed, {name: self[name] for name in layout.objects})

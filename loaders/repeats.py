@@ -80,7 +80,9 @@ class RepeatFilter:
 def hashes(keys: pa.Array) -> NDArray[np.uint64]:
     """A 64-bit hash of each key: the sum of its bytes, each times a random weight of its place."""
     _, places, data = keys.buffers()
-    ends = np.frombuffer(places, np.int32)[keys.offset : keys.offset + len(keys) + 1].astype(np.int64)
+    ends = np.frombuffer(places, np.int32)[keys.offset : keys.offset + len(keys) + 1].astype(
+        np.int64
+    )
     lengths = np.diff(ends)
     octets = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] if data else np.empty(0, np.uint8)
     starts = ends[:-1] - ends[0]

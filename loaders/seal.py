@@ -82,7 +82,9 @@ def seal(
             "within which an earlier seal is good enough"
         )
     if processes < 1 or shard_bytes < 1:
-        raise OptionError(f"processes ({processes}) and shard_bytes ({shard_bytes}) must be at least 1")
+        raise OptionError(
+            f"processes ({processes}) and shard_bytes ({shard_bytes}) must be at least 1"
+        )
     if max_age_seconds is not None and max_age_seconds <= 0:
         raise OptionError(f"max_age_seconds must be above 0, got {max_age_seconds}")
     if transform is not None and not isinstance(transform, Transform):
@@ -127,7 +129,9 @@ class Record:
             shards = tuple(Shard(**shard) for shard in found["shards"])
             return cls(found["rows_read"], schema, shards, found["keys"])
         except (ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
-            raise CacheError(f"record {path} does not parse: {error}; delete it to seal anew") from error
+            raise CacheError(
+                f"record {path} does not parse: {error}; delete it to seal anew"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,10 @@ class SealJob:
         writer = ShardWriter(self.directory, index, self.shard_bytes)
         schema: pa.Schema | None = None
         rows = 0
-        with self._key_file(index, wanted=bool(reading.key) and not unique) as (keys_name, note_keys):
+        with self._key_file(index, wanted=bool(reading.key) and not unique) as (
+            keys_name,
+            note_keys,
+        ):
             for batch in reading.read(partition):
                 if reading.key:
                     names = [batch.column(name) for name in reading.key]
@@ -333,7 +340,9 @@ class _Sealing:
             except FileNotFoundError as error:  # another process finished first, and swept up
                 manifest = caches.load_manifest(job.directory)
                 if manifest is None:
-                    raise CacheError(f"the shard cache {job.directory}: {error}; seal again") from error
+                    raise CacheError(
+                        f"the shard cache {job.directory}: {error}; seal again"
+                    ) from error
                 return manifest
             for index, found in repeats.items():
                 found.save(job.repeats_path(index))
@@ -351,7 +360,9 @@ class _Sealing:
             job.remove(left | {path.name for path in job.directory.glob("*.keys")})
         return stands
 
-    def _all(self, plan: Sequence[Partition], wanted: Sequence[int], *, unique: bool) -> dict[int, Record]:
+    def _all(
+        self, plan: Sequence[Partition], wanted: Sequence[int], *, unique: bool
+    ) -> dict[int, Record]:
         """Records of the wanted partitions; those without one are read."""
         known = {index: self.job.record(index, unique=unique) for index in wanted}
         done = {index: record for index, record in known.items() if record is not None}

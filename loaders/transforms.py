@@ -105,8 +105,12 @@ class _Walk:
         if isinstance(value, dict):
             return f"dict:{digest(*(self.describe(pair, where) for pair in value.items()))}"
         if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-            return f"array:{value.dtype}:{value.shape}:{hashlib.sha256(value.tobytes()).hexdigest()}"
-        if isinstance(value, (pa.Array, pa.ChunkedArray, pa.Scalar, pa.Table, pa.RecordBatch, pa.Schema)):
+            return (
+                f"array:{value.dtype}:{value.shape}:{hashlib.sha256(value.tobytes()).hexdigest()}"
+            )
+        if isinstance(
+            value, (pa.Array, pa.ChunkedArray, pa.Scalar, pa.Table, pa.RecordBatch, pa.Schema)
+        ):
             return _arrow(value)
         if isinstance(value, types.CodeType):
             return self._code(value, where)
@@ -119,7 +123,11 @@ class _Walk:
     def _named(self, value: object, where: str) -> str:
         if isinstance(value, types.MethodType):
             return f"method:{self.describe((value.__func__, value.__self__), where)}"
-        module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+        module = (
+            value.__name__
+            if isinstance(value, types.ModuleType)
+            else getattr(value, "__module__", None)
+        )
         if isinstance(value, np.ufunc):
             module = "numpy"
         name = getattr(value, "__qualname__", getattr(value, "__name__", None))
@@ -191,7 +199,9 @@ def _imports_of(code: types.CodeType) -> Iterator[tuple[str, int]]:
             yield str(step.argval), int(steps[i - 2].argval)
 
 
-def _arrow(value: pa.Array | pa.ChunkedArray | pa.Scalar | pa.Table | pa.RecordBatch | pa.Schema) -> str:
+def _arrow(
+    value: pa.Array | pa.ChunkedArray | pa.Scalar | pa.Table | pa.RecordBatch | pa.Schema,
+) -> str:
     if isinstance(value, pa.Schema):
         return f"schema:{hashlib.sha256(value.serialize()).hexdigest()}"
     if isinstance(value, pa.Scalar):

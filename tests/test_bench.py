@@ -28,7 +28,9 @@ def test_redis(tmp_path: Path) -> None:
     found = run("redis", 5000, tmp_path)
     figures = found["figures"]
     assert isinstance(figures, dict)
-    assert {"read", "write", "scan_limit", "write_redis_py", "spark_read", "spark_write"} <= set(figures)
+    assert {"read", "write", "scan_limit", "write_redis_py", "spark_read", "spark_write"} <= set(
+        figures
+    )
     worker = found["read_worker"]
     assert isinstance(worker, dict)
     assert worker["rows"] == 5000

@@ -74,7 +74,9 @@ def run(rows: int, repeats: int) -> dict[str, object]:
         root = Path(directory)
         shards, sealing_rate = _sealed(table, root / "cache")
         epochs: dict[str, Callable[[], float]] = {
-            "kvlake": lambda: _rate(SourceDataset(shards, batch_size=BATCH_ROWS, shuffle="full"), None),
+            "kvlake": lambda: _rate(
+                SourceDataset(shards, batch_size=BATCH_ROWS, shuffle="full"), None
+            ),
             "raw_arrow": lambda: _rate(_raw(shards), None),
         }
         writing: dict[str, float | None] = {"kvlake": sealing_rate, "mosaic": None}

@@ -72,7 +72,9 @@ def test_drop_makes_ranks_even_and_batches_full(rows, size, world):
 @given(st.integers(0, 500), st.integers(1, 50), st.integers(1, 4), st.integers(1, 5))
 def test_round_robin_over_workers_is_the_ranks_order(rows, size, world, workers):
     for rank in range(world):
-        queues = [list(batch_numbers(rows, size, Place(rank, world, w, workers))) for w in range(workers)]
+        queues = [
+            list(batch_numbers(rows, size, Place(rank, world, w, workers))) for w in range(workers)
+        ]
         merged = [q[i] for i in range(max(map(len, queues))) for q in queues if i < len(q)]
         assert merged == list(batch_numbers(rows, size, Place(rank, world)))
 
@@ -80,7 +82,6 @@ def test_round_robin_over_workers_is_the_ranks_order(rows, size, world, workers)
 def test_the_order_is_pinned():
     # Machines with different versions must agree: a change here needs a new format version.
     assert positions(Order((4, 3), "full", 7, 1, 100)) == PINNED
-
 
 
 def test_refusals():

@@ -40,7 +40,9 @@ def test_batches_are_exact_and_rows_belong_together(shards: ShardedSource, shuff
 
 @pytest.mark.slow
 @pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_persistent_workers_give_the_global_order_of_each_epoch(shards: ShardedSource, context: str):
+def test_persistent_workers_give_the_global_order_of_each_epoch(
+    shards: ShardedSource, context: str
+):
     dataset = SourceDataset(shards, batch_size=64, shuffle="full", shuffle_rows=300, seed=5)
     loader = DataLoader(
         dataset,

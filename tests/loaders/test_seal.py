@@ -72,7 +72,9 @@ def test_neither_version_nor_age_is_refused(source: CountingSource, tmp_path: Pa
 
 
 def test_shards_are_near_their_size(tmp_path: Path):
-    shards = seal(TableSource(table(20_000), parts=1), cache=tmp_path, version="1", shard_bytes=50_000)
+    shards = seal(
+        TableSource(table(20_000), parts=1), cache=tmp_path, version="1", shard_bytes=50_000
+    )
     assert len(shards.manifest.shards) > 5
     assert all(shard.bytes < 60_000 for shard in shards.manifest.shards)
     assert read_all(shards).equals(table(20_000))
@@ -129,7 +131,9 @@ def sealing(tmp_path: Path, pause_seconds: float) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_after_kill_9_finished_partitions_are_not_read_again(source: CountingSource, tmp_path: Path):
+def test_after_kill_9_finished_partitions_are_not_read_again(
+    source: CountingSource, tmp_path: Path
+):
     with sealing(tmp_path, 0.4) as process:
         deadline = time.monotonic() + 60
         while len(source.reads()) < 3 and time.monotonic() < deadline:

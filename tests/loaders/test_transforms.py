@@ -49,7 +49,8 @@ def test_a_change_changes_the_fingerprint(old: str, new: str):
 
 
 @pytest.mark.parametrize(
-    "value", ["object()", "__import__('types').ModuleType('local')", "open", "type('Local', (), {})"]
+    "value",
+    ["object()", "__import__('types').ModuleType('local')", "open", "type('Local', (), {})"],
 )
 def test_what_cannot_be_told_is_an_error_that_tells_to_declare_a_version(value: str):
     with pytest.raises(CacheError, match="version="):
@@ -71,7 +72,9 @@ def test_parameters_count_and_arrive():
 
     batch = pa.record_batch({"a": [1], "b": [2]})
     assert Transform(plus, {"column": "b"})(batch).schema.names == ["b"]
-    assert Transform(plus, {"column": "b"}).fingerprint != Transform(plus, {"column": "a"}).fingerprint
+    assert (
+        Transform(plus, {"column": "b"}).fingerprint != Transform(plus, {"column": "a"}).fingerprint
+    )
 
 
 def test_recursion_ends():
