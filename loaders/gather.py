@@ -17,6 +17,9 @@ from loaders.order import Group, Order
 from loaders.shards import ShardedSource
 
 Buffer = NDArray[np.uint8]
+Places = NDArray[np.int64]
+
+_ROWS_TOGETHER = 1 << 16  # gathered at a time: more use of what is in the cache, later first batch
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,23 @@ class Layout:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a batch that lies in one group.
+
+    Attributes:
+        start: its first place in the group.
+        stop: the place behind its last.
+        arrays: where the values of each numeric column go.
+        objects: lists to which the values of the other columns are added.
+    """
+
+    start: int
+    stop: int
+    arrays: dict[str, Array]
+    objects: dict[str, list[Any]]
+
+
 class OpenGroup:
     """A group's shards, mapped, and its permutation."""
 
@@ -80,38 +100,50 @@ class OpenGroup:
         self._permutation = order.permutation(group)
         self._layout = layout
 
-    def fill(
-        self, start: int, stop: int, arrays: dict[str, Array], objects: dict[str, list[Any]]
-    ) -> None:
-        """Write rows at places ``start`` to ``stop`` of the group into ``arrays``; extend ``objects``."""
+    def fill(self, pieces: Sequence[Piece]) -> None:
+        """Gather the rows of all pieces, a column at a time, so that a column stays in the cache."""
+        plans = [self._plan(piece) for piece in pieces]
+        for name in pieces[0].arrays:
+            for piece, (back, parts) in zip(pieces, plans, strict=True):
+                self._fill_column(name, piece.arrays[name], back, parts)
+        for name in self._layout.objects:
+            for piece, (back, parts) in zip(pieces, plans, strict=True):
+                found = [value for i, _, local in parts for value in self._taken(i, name, local)]
+                piece.objects[name] += [found[place] for place in back.tolist()]
+
+    def _plan(self, piece: Piece) -> tuple[Places, list[tuple[int, slice, Places]]]:
+        """For a piece: its rows shard by shard, and how they go back into the piece's order."""
+        places = slice(piece.start, piece.stop)
         permutation = self._permutation
-        rows = np.arange(start, stop) if permutation is None else permutation[start:stop]
-        # Reading in the order of memory visits each page once, and leaves each shard's rows together.
+        rows = np.arange(piece.start, piece.stop) if permutation is None else permutation[places]
         ascending = np.argsort(rows)
         rows = rows[ascending]
+        back = np.empty_like(ascending)
+        back[ascending] = np.arange(len(rows))
         cuts = np.searchsorted(rows, self._bounds)
         parts = [
-            (i, ascending[first:last], rows[first:last] - self._bounds[i])
+            (i, slice(first, last), rows[first:last] - self._bounds[i])
             for i, (first, last) in enumerate(itertools.pairwise(cuts))
             if first < last
         ]
-        for name, array in arrays.items():
-            for i, places, local in parts:
-                source = self._views[i][name]
-                values = (
-                    source.take(local, axis=0)
-                    if source is not None
-                    else self._taken(i, name, local)
-                )
-                array[places] = values
-        for name in self._layout.objects:
-            found: list[Any] = [None] * len(rows)
-            for i, places, local in parts:
-                for place, value in zip(places.tolist(), self._taken(i, name, local), strict=True):
-                    found[place] = value
-            objects[name] += found
+        return back, parts
 
-    def _taken(self, i: int, name: str, local: NDArray[np.int64]) -> Array | list[Any]:
+    def _fill_column(
+        self, name: str, array: Array, back: Places, parts: list[tuple[int, slice, Places]]
+    ) -> None:
+        """Take the rows of each shard in a run, then that run in order: faster than to scatter them."""
+        run = np.empty_like(array)
+        for i, span, local in parts:
+            source = self._views[i][name]
+            if source is None:
+                run[span] = self._taken(i, name, local)
+            else:
+                source.take(
+                    local, 0, run[span], "clip"
+                )  # "clip" writes to its place without a copy
+        run.take(back, 0, array, "clip")
+
+    def _taken(self, i: int, name: str, local: Places) -> Array | list[Any]:
         return to_numpy(name, self._batches[i][name].take(pa.array(local)))
 
 
@@ -136,18 +168,27 @@ def gathered(
     Yields:
         The buffer's owner, the lists of objects, and the number of rows.
     """
-    opened: tuple[int, OpenGroup] | None = None
-    for number in numbers:
-        start = number * batch_size
-        rows = min(batch_size, order.rows - start)
-        owner, buffer = allocate(layout.nbytes(rows))
-        arrays = layout.arrays(buffer, rows)
-        objects: dict[str, list[Any]] = {name: [] for name in layout.objects}
-        at = 0
-        for group, first, last in order.pieces(start, start + rows):
-            if opened is None or opened[0] != group.index:
-                opened = group.index, OpenGroup(shards, order, group, layout)
-            into = {name: array[at : at + last - first] for name, array in arrays.items()}
-            opened[1].fill(first, last, into, objects)
-            at += last - first
-        yield owner, objects, rows
+    opened: dict[int, OpenGroup] = {}
+    together = max(1, _ROWS_TOGETHER // batch_size)
+    for first in range(0, len(numbers), together):
+        made: list[tuple[Any, dict[str, list[Any]], int]] = []
+        pieces: dict[Group, list[Piece]] = {}
+        for number in numbers[first : first + together]:
+            start = number * batch_size
+            rows = min(batch_size, order.rows - start)
+            owner, buffer = allocate(layout.nbytes(rows))
+            objects: dict[str, list[Any]] = {name: [] for name in layout.objects}
+            made.append((owner, objects, rows))
+            arrays = layout.arrays(buffer, rows)
+            at = 0
+            for group, begin, end in order.pieces(start, start + rows):
+                part = {name: array[at : at + end - begin] for name, array in arrays.items()}
+                pieces.setdefault(group, []).append(Piece(begin, end, part, objects))
+                at += end - begin
+        opened = {
+            group.index: opened.get(group.index) or OpenGroup(shards, order, group, layout)
+            for group in pieces
+        }
+        for group, some in pieces.items():
+            opened[group.index].fill(some)
+        yield from made

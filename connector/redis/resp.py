@@ -297,8 +297,8 @@ def parse_statuses(lines: Lines, count: int, queued: int = 0) -> Statuses | None
         return None
     kinds = lines.kinds[:count]
     errors = {
-        int(i): lines.text(i)[1:].decode("utf-8", "replace")
-        for i in np.flatnonzero(kinds == _MINUS)
+        i: lines.text(i)[1:].decode("utf-8", "replace")
+        for i in np.flatnonzero(kinds == _MINUS).tolist()
     }
     refused = np.zeros(len(kinds), np.int64)
     if queued:
@@ -310,13 +310,13 @@ def parse_statuses(lines: Lines, count: int, queued: int = 0) -> Statuses | None
     kinds, at, used = kinds[mine], at[mine], int(mine.sum())
     wrong = np.flatnonzero(~np.isin(kinds, _ONE_LINE))
     if len(wrong):
-        raise ProtocolError(f"expected a number, got {lines.text(wrong[0])[:40]!r}")
+        raise ProtocolError(f"expected a number, got {lines.text(int(wrong[0]))[:40]!r}")
     digit = lines.data[lines.starts[:used] + 1].astype(np.int64) - _ZERO
     number = kinds == _INTEGER
     single = lines.ends[:used] - lines.starts[:used] == 2
     numbers = np.zeros(count, np.int64)
     numbers[at] = np.where(number & single, digit, 0)
-    for line in np.flatnonzero(number & ~single):
+    for line in np.flatnonzero(number & ~single).tolist():
         numbers[at[line]] = int(lines.text(line)[1:])
     found = {int(at[line]): text for line, text in errors.items() if line < used}
     return Statuses(numbers, found, lines.length_after(used))
