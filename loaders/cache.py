@@ -13,7 +13,8 @@ from pathlib import Path
 
 from connector.errors import CacheError
 from loaders.files import private_file, publish, sync_directory, translated
-from loaders.shards import CacheStats, Manifest, Shard
+from loaders.manifest import Manifest, Shard
+from loaders.shards import CacheStats
 
 MANIFEST = "manifest.json"
 _EVENTS = "events"

@@ -6,11 +6,9 @@ contiguous columns. Its name ends in the checksum of its bytes.
 
 from __future__ import annotations
 
-import base64
-import json
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -18,108 +16,10 @@ import pyarrow as pa
 import xxhash
 
 from connector.batching import capped
-from connector.errors import CacheError, ShardCorruptError
+from connector.errors import ShardCorruptError
 from connector.scan import Partition
-from connector.source import digest
 from loaders.files import private_file, publish, translated
-
-FORMAT = 1
-"""Version of shard files and manifests; another one is never served."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """One shard file: its name, rows, bytes, xxh3 checksum, and the source partition it is of."""
-
-    name: str
-    rows: int
-    bytes: int
-    checksum: str
-    partition: int
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What one seal holds.
-
-    Attributes:
-        seal: the seal's key: digest of all that the rows depend on.
-        version: the data version.
-        schema: of every shard.
-        key: columns of ``schema`` that name a row, where they are known.
-        shards: in order of source partition, then of rows.
-    """
-
-    seal: str
-    version: str
-    schema: pa.Schema
-    key: tuple[str, ...]
-    shards: tuple[Shard, ...]
-
-    @property
-    def rows(self) -> int:
-        return sum(shard.rows for shard in self.shards)
-
-    @property
-    def total_bytes(self) -> int:
-        return sum(shard.bytes for shard in self.shards)
-
-    @property
-    def digest(self) -> str:
-        """Equal for equal rows in equal order."""
-        return digest(
-            FORMAT, self.seal, *(f"{shard.rows}:{shard.checksum}" for shard in self.shards)
-        )
-
-    def to_json(self) -> bytes:
-        fields = {
-            "format": FORMAT,
-            "seal": self.seal,
-            "version": self.version,
-            "rows": self.rows,
-            "key": list(self.key),
-            "columns": {item.name: str(item.type) for item in self.schema},
-            "schema": schema_text(self.schema),
-            "shards": [asdict(shard) for shard in self.shards],
-        }
-        return json.dumps(fields, indent=1).encode()
-
-    @classmethod
-    def from_json(cls, content: bytes, path: Path) -> Manifest:
-        """Parse a manifest.
-
-        Raises:
-            CacheError: it is damaged, or of another format version.
-        """
-        try:
-            found = json.loads(content)
-            manifest = cls(
-                seal=found["seal"],
-                version=found["version"],
-                schema=schema_of(found["schema"]),
-                key=tuple(found["key"]),
-                shards=tuple(Shard(**shard) for shard in found["shards"]),
-            )
-            whole = found["format"] == FORMAT and found["rows"] == manifest.rows
-        except (ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
-            raise CacheError(
-                f"manifest {path} does not parse: {error}; delete it to seal anew"
-            ) from error
-        if not whole:
-            raise CacheError(
-                f"manifest {path} has another format or row count; delete it to seal anew"
-            )
-        return manifest
-
-
-def schema_text(schema: pa.Schema) -> str:
-    """A schema as text that ``schema_of`` reads."""
-    return base64.b64encode(schema.serialize()).decode()
-
-
-def schema_of(text: str) -> pa.Schema:
-    """The opposite of ``schema_text``."""
-    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+from loaders.manifest import Manifest, Shard
 
 
 class ShardWriter:
@@ -328,8 +228,3 @@ def _pickles(value: object) -> bool:
     except (pickle.PicklingError, AttributeError, TypeError):
         return False
     return True
-
-
-def total_rows(shards: Iterable[Shard]) -> int:
-    """Rows of the shards together."""
-    return sum(shard.rows for shard in shards)

@@ -27,7 +27,7 @@ from connector.source import digest
 _PLAIN = (
     types.NoneType, types.EllipsisType, bool, int, float, complex, str, bytes, range, slice,
     decimal.Decimal, datetime.date, datetime.time, datetime.timedelta, datetime.timezone,
-    np.generic, np.dtype, pa.DataType, pa.Field, re.Pattern,
+    np.generic, np.dtype, pa.DataType,
 )  # fmt: skip
 _OPAQUE = {"eval", "exec", "globals", "locals", "vars", "open", "input", "__import__"}
 
@@ -112,6 +112,10 @@ class _Walk:
             value, (pa.Array, pa.ChunkedArray, pa.Scalar, pa.Table, pa.RecordBatch, pa.Schema)
         ):
             return _arrow(value)
+        if isinstance(value, pa.Field):
+            return _arrow(pa.schema([value]))
+        if isinstance(value, re.Pattern):  # its repr leaves out what is long
+            return f"pattern:{value.pattern!r}:{value.flags}"
         if isinstance(value, types.CodeType):
             return self._code(value, where)
         if isinstance(value, Transform):
@@ -149,7 +153,10 @@ class _Walk:
             return f"again:{self._seen[id(function)]}"
         self._seen[id(function)] = len(self._seen)
         where = f"{where}: {function.__qualname__}"
-        closure = [cell.cell_contents for cell in function.__closure__ or ()]
+        try:
+            closure = [cell.cell_contents for cell in function.__closure__ or ()]
+        except ValueError:
+            raise self._refused("a variable that has no value yet", where) from None
         parts = [
             self.describe(function.__code__, where),
             self.describe(function.__defaults__, f"{where}'s defaults"),

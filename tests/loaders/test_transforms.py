@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import types
 
 import pyarrow as pa
@@ -90,3 +91,24 @@ def test_a_transform_pickles():
 def test_a_result_that_is_no_batch_is_refused():
     with pytest.raises(SchemaError, match="instead of a RecordBatch"):
         Transform(lambda batch: 1, name="f")(pa.record_batch({"a": [1]}))
+
+
+def test_long_patterns_and_fields_are_told_apart() -> None:
+    def with_value(value: object) -> str:
+        return Transform(
+            lambda batch, value: batch, params={"value": value}, version="1"
+        ).fingerprint
+
+    long = "x" * 300
+    assert with_value(re.compile(long + "a")) != with_value(re.compile(long + "b"))
+    assert with_value(pa.field("a", pa.int64())) != with_value(
+        pa.field("a", pa.int64(), nullable=False)
+    )
+
+
+def test_a_variable_without_a_value_is_refused() -> None:
+    transform = Transform(lambda batch: later(batch))
+    with pytest.raises(CacheError, match="no value yet"):
+        _ = transform.fingerprint
+    later = doubled
+    assert transform.fingerprint

@@ -1,0 +1,243 @@
+"""What one seal is: its partitions read and written, their records, and damaged shards made again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import pickle
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from connector.codecs import encode_keys
+from connector.errors import CacheError, PlanExpiredError, SchemaError, ShardCorruptError
+from connector.scan import Partition
+from connector.source import Source, StoreSource
+from loaders import cache as caches
+from loaders.files import private_file, publish, translated, write_once
+from loaders.manifest import Manifest, Shard, schema_of, schema_text, total_rows
+from loaders.repeats import KEYS, Repeats, key_batch
+from loaders.shards import ShardWriter
+from loaders.transforms import Transform
+
+_OWN = (".arrow", ".json", ".keys", ".pickle", ".repeats")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished partition.
+
+    Attributes:
+        rows_read: rows before the transform.
+        schema: of the shards; None where there are none.
+        shards: in order.
+        keys: name of the file with the keys of the rows read; empty where there is no key.
+    """
+
+    rows_read: int
+    schema: pa.Schema | None
+    shards: tuple[Shard, ...]
+    keys: str
+
+    def to_json(self) -> bytes:
+        schema = None if self.schema is None else schema_text(self.schema)
+        return json.dumps({**asdict(replace(self, schema=None)), "schema": schema}).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes, path: Path) -> Record:
+        try:
+            found = json.loads(content)
+            schema = None if found["schema"] is None else schema_of(found["schema"])
+            shards = tuple(Shard(**shard) for shard in found["shards"])
+            return cls(found["rows_read"], schema, shards, found["keys"])
+        except (ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
+            raise CacheError(
+                f"record {path} does not parse: {error}; delete it to seal anew"
+            ) from error
+
+
+@dataclass(frozen=True)
+class SealJob:
+    """What to seal, and where: all that a sealing or repairing process needs."""
+
+    source: Source
+    transform: Transform | None
+    directory: Path
+    version: str
+    shard_bytes: int
+
+    @property
+    def name(self) -> str:
+        """The seal's key."""
+        return f"{self.directory.parent.name}-{self.directory.name}"
+
+    def plan(self) -> Sequence[Partition]:
+        """The partitions, planned by whoever came first."""
+        path = self.directory / "plan.pickle"
+        with translated(self.directory):
+            content = path.read_bytes() if path.exists() else None
+        if content is None:
+            content = write_once(path, pickle.dumps(list(self.source.partitions())))
+        plan: list[Partition] = pickle.loads(content)
+        return plan
+
+    def record_path(self, index: int, *, unique: bool) -> Path:
+        """Where a partition's record lies: of its first reading, or of that without repeats."""
+        return self.directory / f"{index:05d}{'-unique' if unique else ''}.json"
+
+    def repeats_path(self, index: int) -> Path:
+        """Where the keys lie that a partition repeats."""
+        return self.directory / f"{index:05d}.repeats"
+
+    def record(self, index: int, *, unique: bool) -> Record | None:
+        """A finished partition's record, or None."""
+        path = self.record_path(index, unique=unique)
+        with translated(self.directory):
+            if not path.exists():
+                return None
+            return Record.from_json(path.read_bytes(), path)
+
+    def finish(self, index: int, partition: Partition, *, unique: bool) -> Record:
+        """Seal one partition and publish its record; the record that stands then."""
+        mine = self.read(index, partition, unique=unique)
+        path = self.record_path(index, unique=unique)
+        stands = Record.from_json(write_once(path, mine.to_json()), path)
+        kept = {shard.name for shard in stands.shards} | {stands.keys}
+        self.remove(({shard.name for shard in mine.shards} | {mine.keys}) - kept - {""})
+        return stands
+
+    def read(self, index: int, partition: Partition, *, unique: bool) -> Record:
+        """Write one partition's shards, and its keys unless repeats are already known."""
+        reading = self.source.with_key() if isinstance(self.source, StoreSource) else self.source
+        repeats = Repeats.load(self.repeats_path(index)) if unique else None
+        passed = repeats.filter() if repeats else None
+        writer = ShardWriter(self.directory, index, self.shard_bytes)
+        schema: pa.Schema | None = None
+        rows = 0
+        with self._key_file(index, wanted=bool(reading.key) and not unique) as (
+            keys_name,
+            note_keys,
+        ):
+            for batch in reading.read(partition):
+                if reading.key:
+                    names = [batch.column(name) for name in reading.key]
+                    keys = encode_keys(names, reading.key)
+                    note_keys(keys)
+                    batch = passed(batch, keys) if passed else batch
+                rows += batch.num_rows
+                if batch.schema.names != self.source.schema.names:
+                    batch = batch.select(self.source.schema.names)
+                batch = self._transformed(batch)
+                if schema is not None and not batch.schema.equals(schema):
+                    raise self._changed(schema, batch.schema)
+                schema = batch.schema
+                if batch.num_rows:
+                    writer.write(batch)
+            shards = writer.finish()
+        return Record(rows, schema, shards, keys_name)
+
+    def repair(self, manifest: Manifest, shard: Shard) -> None:
+        """Set a damaged shard aside, and seal its partition again.
+
+        Raises:
+            CacheError: the partition has other rows by now.
+            PlanExpiredError: the partition cannot be read alone any more.
+            ShardCorruptError: it has as many rows, but in other bytes; the new shards are in place, and
+                readers of the old manifest must start again.
+        """
+        _log.warning("shard %s in %s is damaged: rebuilding it", shard.name, self.directory)
+        caches.quarantine(self.directory, shard)
+        old = [item for item in manifest.shards if item.partition == shard.partition]
+        unique = self.repeats_path(shard.partition).exists()
+        try:
+            fresh = self.read(shard.partition, self.plan()[shard.partition], unique=unique)
+        except PlanExpiredError as error:
+            raise PlanExpiredError(
+                f"shard {shard.name} in {self.directory} is damaged, and cannot be rebuilt alone: {error}. "
+                f"Call seal again: it seals every partition anew"
+            ) from error
+        named = {item.name for item in manifest.shards}
+        if total_rows(fresh.shards) != total_rows(old):
+            self.remove(({item.name for item in fresh.shards} - named) | ({fresh.keys} - {""}))
+            raise CacheError(
+                f"shard {shard.name} in {self.directory} is damaged and cannot be rebuilt: partition "
+                f"{shard.partition} has {total_rows(fresh.shards)} rows now, and {total_rows(old)} when "
+                f"it was sealed; seal anew under a new version"
+            )
+        self.remove({fresh.keys} - {""})
+        with translated(self.directory):
+            caches.note(self.directory, "rebuilt", shard.name)
+        if list(fresh.shards) == old:
+            return
+        others = [item for item in manifest.shards if item.partition != shard.partition]
+        shards = sorted([*others, *fresh.shards], key=lambda item: item.partition)
+        caches.replace_manifest(self.directory, replace(manifest, shards=tuple(shards)))
+        raise ShardCorruptError(
+            f"shard {shard.name} in {self.directory} was damaged; its partition was sealed again, but "
+            f"its rows came in another order: call seal again and start the epoch anew"
+        )
+
+    def discard(self) -> None:
+        """Forget the plan, and all that was sealed by it."""
+        with translated(self.directory):
+            names = {path.name for path in self.directory.iterdir() if path.suffix in _OWN}
+        self.remove(names)
+
+    def remove(self, names: set[str]) -> None:
+        """Remove files of this seal."""
+        with translated(self.directory):
+            for name in names:
+                (self.directory / name).unlink(missing_ok=True)
+
+    def _transformed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        result = self.transform(batch) if self.transform else batch
+        return result.replace_schema_metadata(None)
+
+    def _changed(self, first: pa.Schema, other: pa.Schema) -> SchemaError:
+        name = self.transform.name if self.transform else "none"
+        differ = [item for item in other if item not in list(first)] or list(other)
+        return SchemaError(
+            f"transform {name!r} returned different columns for different batches: {first.names}, and "
+            f"then {', '.join(f'{item.name} {item.type}' for item in differ)}; cast them in the transform"
+        )
+
+    def empty_schema(self) -> pa.Schema:
+        """The shards' schema where there are no rows to tell it."""
+        batch = pa.RecordBatch.from_pylist([], schema=self.source.schema)
+        return self._transformed(batch).schema
+
+    def check_schemas(self, records: Sequence[Record]) -> pa.Schema:
+        """The one schema of all partitions."""
+        schemas = [record.schema for record in records if record.schema is not None]
+        for schema in schemas:
+            if not schema.equals(schemas[0]):
+                raise self._changed(schemas[0], schema)
+        return schemas[0] if schemas else self.empty_schema()
+
+    @contextlib.contextmanager
+    def _key_file(
+        self, index: int, *, wanted: bool
+    ) -> Iterator[tuple[str, Callable[[pa.Array], None]]]:
+        if not wanted:
+            yield "", lambda keys: None
+            return
+        name = f"{index:05d}-{uuid.uuid4().hex}.keys"
+        with contextlib.ExitStack() as stack:
+            with translated(self.directory):
+                file = stack.enter_context(private_file(self.directory))
+                writer = pa.ipc.new_stream(pa.PythonFile(file, "w"), KEYS)
+
+            def note_keys(keys: pa.Array) -> None:
+                with translated(self.directory):
+                    writer.write_batch(key_batch(keys))
+
+            yield name, note_keys
+            with translated(self.directory):
+                writer.close()
+                publish(file, self.directory / name, replace=True)
