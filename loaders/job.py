@@ -116,7 +116,8 @@ class SealJob:
         """Write one partition's shards, and its keys unless repeats are already known."""
         reading = self.source.with_key() if isinstance(self.source, StoreSource) else self.source
         repeats = Repeats.load(self.repeats_path(index)) if unique else None
-        passed = repeats.filter() if repeats else None
+        first = self.record(index, unique=False) if repeats else None
+        passed = repeats.filter(self.directory / (first.keys if first else "")) if repeats else None
         writer = ShardWriter(self.directory, index, self.shard_bytes)
         schema: pa.Schema | None = None
         rows = 0

@@ -35,9 +35,15 @@ class Repeats:
     keys: pa.Array
     taken: NDArray[np.bool_]
 
-    def filter(self) -> RepeatFilter:
-        """A filter for one reading of the partition."""
-        return RepeatFilter(self.keys, self.taken.copy())
+    def filter(self, path: Path) -> RepeatFilter:
+        """A filter for another reading of the partition; ``path`` is the key file of the first.
+
+        Without that file, as when a finished seal is repaired, rows new since then are not left out.
+        """
+        known = [batch["hash"].to_numpy() for batch in _batches(path)] if path.is_file() else None
+        return RepeatFilter(
+            self.keys, self.taken.copy(), None if known is None else np.concatenate(known)
+        )
 
     def save(self, path: Path) -> None:
         """Write to a file, replacing one of that name."""
@@ -58,20 +64,26 @@ class Repeats:
 
 
 class RepeatFilter:
-    """Passes a repeated key's first row, unless another partition keeps it, and every other row."""
+    """Passes a repeated key's first row, unless another partition keeps it, and every other row.
 
-    def __init__(self, keys: pa.Array, taken: NDArray[np.bool_]) -> None:
+    Rows whose keys were not read the first time are left out: whether they are repeats is not known.
+    """
+
+    def __init__(
+        self, keys: pa.Array, taken: NDArray[np.bool_], known: NDArray[np.uint64] | None
+    ) -> None:
         self._keys = keys
         self._taken = taken
+        self._known = known
 
     def __call__(self, batch: pa.RecordBatch, keys: pa.Array) -> pa.RecordBatch:
         """The batch without the rows that are repeats; ``keys`` are its rows' encoded keys."""
         which = pc.fill_null(pc.index_in(keys, value_set=self._keys), -1).to_numpy()
-        rows = np.flatnonzero(which >= 0)
-        if not len(rows):
-            return batch
-        suspects, first = np.unique(which[rows], return_index=True)
         keep = which < 0
+        if self._known is not None:
+            keep &= np.isin(hashes(keys), self._known)
+        rows = np.flatnonzero(which >= 0)
+        suspects, first = np.unique(which[rows], return_index=True)
         keep[rows[first[~self._taken[suspects]]]] = True
         self._taken[suspects] = True
         return batch.filter(pa.array(keep))
