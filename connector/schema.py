@@ -12,11 +12,24 @@ import pyarrow.types as pt
 from connector.errors import SchemaError
 
 _KEY = b"kvlake.key"
+_INFERRED = b"kvlake.inferred"
 
 
-def keyed(schema: pa.Schema, key: Sequence[str]) -> pa.Schema:
-    """The schema with the names of its key columns as metadata, and no other metadata."""
-    return schema.with_metadata({_KEY: json.dumps(list(key)).encode()})
+def keyed(schema: pa.Schema, key: Sequence[str], *, inferred: bool = False) -> pa.Schema:
+    """The schema with the names of its key columns as metadata, and no other metadata.
+
+    Args:
+        schema: the columns.
+        key: the key columns' names.
+        inferred: whether the columns were found in a sample, so that there may be others.
+    """
+    metadata = {_KEY: json.dumps(list(key)).encode()}
+    return schema.with_metadata(metadata | ({_INFERRED: b"true"} if inferred else {}))
+
+
+def is_inferred(schema: pa.Schema) -> bool:
+    """Whether the table may have columns that the schema does not tell."""
+    return _INFERRED in (schema.metadata or {})
 
 
 def key_of(schema: pa.Schema) -> tuple[str, ...]:

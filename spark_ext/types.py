@@ -29,7 +29,7 @@ from pyspark.sql import types as st
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from connector.errors import SchemaError
-from connector.schema import conform
+from connector.schema import conform, is_inferred
 
 _MOST_DIGITS = 38
 
@@ -144,10 +144,13 @@ def requested(stored: pa.Schema, wanted: st.StructType) -> pa.Schema:
     read as what they are stored as, and ``fit`` casts them.
 
     Raises:
-        SchemaError: a wanted column is not stored.
+        SchemaError: the stored schema is a saved one, and has no such column.
     """
     for field in arrow_schema(wanted):
         at = stored.get_field_index(field.name)
+        if at < 0 and is_inferred(stored):  # no row of the sample had it
+            stored = stored.append(field.with_nullable(True).remove_metadata())
+            continue
         if at < 0:
             raise SchemaError(
                 f"there is no column {field.name!r} to read; there are {', '.join(stored.names)}"

@@ -102,7 +102,7 @@ def inferred(table: str, rows: Iterable[Mapping[bytes, bytes]], key: str) -> pa.
                 f"name another with key.column"
             )
         fields.append(pa.field(text, _narrowest(columns[name])))
-    return keyed(pa.schema(fields), [key])
+    return keyed(pa.schema(fields), [key], inferred=True)
 
 
 # Only text that a number, date or timestamp of this type is written as: "007" is no number.

@@ -264,3 +264,17 @@ def test_one_call_writes_and_one_reads(spark: SparkSession, server: Server, tabl
     assertDataFrameEqual(back, rows.select("name", "id"))
     spark_ext.write(people(spark, 1), server.url, table, mode="overwrite")
     assert spark_ext.read(spark, server.url, table).count() == 1
+
+
+def test_a_given_schema_may_name_fields_that_no_sampled_row_has(
+    spark: SparkSession, server: Server, table: str
+) -> None:
+    for i in range(20):
+        server.raw.hset(f"{table}:{i}", mapping={"n": i} | ({"rare": "1.5"} if i == 7 else {}))
+    reader = spark.read.format("redis").option("url", server.url).option("table", table)
+    reader = reader.option("key.column", "id").option("schema.sample", 1)
+    rows = reader.schema("id string, n int, rare double, never date").load().collect()
+    assert len(rows) == 20
+    assert {(row.id, row.n, row.rare, row.never) for row in rows} == {
+        (str(i), i, 1.5 if i == 7 else None, None) for i in range(20)
+    }
