@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
-import xxhash
 
 from connector.batching import capped
-from connector.errors import ShardCorruptError
+from connector.errors import MissingDependencyError, ShardCorruptError
 from connector.scan import Partition
 from loaders.files import private_file, publish, translated
 from loaders.manifest import Manifest, Shard
+
+try:
+    import xxhash
+except ModuleNotFoundError as error:
+    raise MissingDependencyError("sealing needs xxhash: pip install 'kvlake[torch]'") from error
 
 
 class ShardWriter:
