@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,14 @@ import pyarrow as pa
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from benchmarks.timing import in_turn, rate, summary, timed
 from connector import TableSource
 from loaders import ShardedSource, SourceDataset, seal
 
 BATCH_ROWS = 4096
 WORKERS = 2
 WINDOW_ROWS = 2**18
-MOSAIC_ROWS = 100_000
+MOSAIC_ROWS = 300_000
 """Rows of mosaic's epoch that are timed: at its rate a whole one takes too long."""
 
 
@@ -39,7 +39,10 @@ def make_table(rows: int) -> pa.Table:
 
 
 class RawArrow(IterableDataset[dict[str, torch.Tensor]]):
-    """The same shards, memory-mapped and permuted by windows, with nothing around them."""
+    """The same shards, memory-mapped and permuted by windows in NumPy, with nothing around them.
+
+    Each batch goes to the parent as torch sends it by itself: one piece of shared memory a column.
+    """
 
     def __init__(self, paths: list[str]) -> None:
         self.paths = paths
@@ -49,12 +52,12 @@ class RawArrow(IterableDataset[dict[str, torch.Tensor]]):
         assert worker is not None
         number = itertools.count()
         for window in self._windows():
+            columns = {name: window[name].to_numpy() for name in window.schema.names}
             order = np.random.default_rng(0).permutation(window.num_rows)
             for start in range(0, window.num_rows, BATCH_ROWS):
-                if next(number) % worker.num_workers != worker.id:
-                    continue
-                rows = window.take(pa.array(order[start : start + BATCH_ROWS]))
-                yield {name: torch.tensor(rows[name].to_numpy()) for name in rows.schema.names}
+                if next(number) % worker.num_workers == worker.id:
+                    rows = order[start : start + BATCH_ROWS]
+                    yield {name: torch.from_numpy(c.take(rows)) for name, c in columns.items()}
 
     def _windows(self) -> Iterator[pa.RecordBatch]:
         held: list[pa.RecordBatch] = []
@@ -68,64 +71,55 @@ class RawArrow(IterableDataset[dict[str, torch.Tensor]]):
 
 
 def run(rows: int, repeats: int) -> dict[str, object]:
-    """Measure; figures that JSON can hold, rates in rows/s."""
+    """All figures of the case."""
     table = make_table(rows)
+    absent = []
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        shards, sealing_rate = _sealed(table, root / "cache")
-        epochs: dict[str, Callable[[], float]] = {
-            "kvlake": lambda: _rate(
-                SourceDataset(shards, batch_size=BATCH_ROWS, shuffle="full"), None
+        started = time.perf_counter()
+        shards = seal(TableSource(table, parts=4), cache=root / "cache", version="bench")
+        writing = {"sealing": rows / (time.perf_counter() - started)}
+        contenders = {
+            "epoch": timed(
+                lambda: _epoch(SourceDataset(shards, batch_size=BATCH_ROWS, shuffle="full"))
             ),
-            "raw_arrow": lambda: _rate(_raw(shards), None),
+            "epoch_raw_arrow": timed(lambda: _epoch(_raw(shards))),
         }
-        writing: dict[str, float | None] = {"kvlake": sealing_rate, "mosaic": None}
-        mosaic = importlib.util.find_spec("streaming") is not None
-        if mosaic:
-            writing["mosaic"] = _write_mosaic(table, root / "mosaic")
-            epochs["mosaic"] = lambda: _mosaic_epoch(root / "mosaic")
-        rates: dict[str, list[float]] = {name: [] for name in epochs}
-        for _ in range(repeats):
-            for name, epoch in epochs.items():
-                rates[name].append(epoch())
-    medians = {name: statistics.median(values) for name, values in rates.items()}
+        if importlib.util.find_spec("streaming"):
+            writing["writing_mosaic"] = _write_mosaic(table, root / "mosaic")
+            contenders["epoch_mosaic"] = timed(lambda: _mosaic_epoch(root / "mosaic"))
+        else:
+            absent.append("mosaicml-streaming")
+        figures = in_turn(contenders, repeats)
+    figures |= {name: summary([rate]) for name, rate in writing.items()}
+    ratios = {"epoch / raw Arrow": rate(figures, "epoch") / rate(figures, "epoch_raw_arrow")}
+    if not absent:
+        ratios["epoch / mosaic"] = rate(figures, "epoch") / rate(figures, "epoch_mosaic")
+        ratios["sealing / mosaic"] = rate(figures, "sealing") / rate(figures, "writing_mosaic")
     return {
         "rows": rows,
         "batch_rows": BATCH_ROWS,
         "workers": WORKERS,
-        "window_rows": WINDOW_ROWS,
-        "epoch_rates": rates,
-        "epoch_medians": medians,
-        "raw_arrow": "each batch passed to the parent as one tensor a column, as torch does by itself",
-        "mosaic": f"first {min(rows, MOSAIC_ROWS)} rows of its epoch" if mosaic else "absent",
-        "ratios": {f"kvlake/{name}": medians["kvlake"] / rate for name, rate in medians.items()},
-        "writing_rates": writing,
-        "versions": {"torch": torch.__version__, "pyarrow": pa.__version__, "numpy": np.__version__}
-        | ({"mosaicml-streaming": _version("mosaicml-streaming")} if mosaic else {}),
+        "rows_permuted_together": WINDOW_ROWS,
+        "rows_timed_of_mosaic": min(rows, MOSAIC_ROWS),
+        "figures": figures,
+        "ratios": {name: round(ratio, 1) for name, ratio in ratios.items()},
+        "absent": absent,
     }
-
-
-def _sealed(table: pa.Table, cache: Path) -> tuple[ShardedSource, float]:
-    source = TableSource(table, parts=4)
-    version = "bench"
-    start = time.perf_counter()
-    shards = seal(source, cache=cache, version=version)
-    return shards, table.num_rows / (time.perf_counter() - start)
 
 
 def _raw(shards: ShardedSource) -> RawArrow:
     return RawArrow([str(shards.directory / shard.name) for shard in shards.manifest.shards])
 
 
-def _rate(dataset: Any, batch_size: int | None, limit: int | None = None) -> float:
-    """Rows per second of one epoch, from the making of the workers to the last batch."""
-    start = time.perf_counter()
+def _epoch(dataset: Any, batch_size: int | None = None, limit: int | None = None) -> int:
+    """Read an epoch, or its first rows; the making of the workers is timed with it."""
     rows = 0
     for batch in DataLoader(dataset, batch_size=batch_size, num_workers=WORKERS):
         rows += len(batch["label"])
         if limit is not None and rows >= limit:
             break
-    return rows / (time.perf_counter() - start)
+    return rows
 
 
 def _write_mosaic(table: pa.Table, out: Path) -> float:
@@ -140,7 +134,7 @@ def _write_mosaic(table: pa.Table, out: Path) -> float:
     return float(table.num_rows / (time.perf_counter() - start))
 
 
-def _mosaic_epoch(local: Path) -> float:
+def _mosaic_epoch(local: Path) -> int:
     from streaming import StreamingDataset
     from streaming.base.util import clean_stale_shared_memory
 
@@ -152,10 +146,4 @@ def _mosaic_epoch(local: Path) -> float:
         shuffle_block_size=WINDOW_ROWS,
         batch_size=BATCH_ROWS,
     )
-    return _rate(dataset, BATCH_ROWS, MOSAIC_ROWS)
-
-
-def _version(name: str) -> str:
-    from importlib.metadata import version
-
-    return version(name)
+    return _epoch(dataset, BATCH_ROWS, MOSAIC_ROWS)
