@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 _CR, _LF = 13, 10
-_MOST_DIGITS = 10  # of a length: 512 MB is the most that a server stores in a value
+_MOST_DIGITS = 18  # that int64 holds, and far more than any length has
 _ARRAY, _BULK, _INTEGER, _MINUS, _STATE, _ZERO = np.frombuffer(b"*$:-+0", np.uint8)
 _ONE_LINE = np.array([_ARRAY, _INTEGER, _MINUS, _STATE], np.uint8)
 
@@ -202,25 +202,33 @@ def _all_equal(data: Bytes, starts: Ints, ends: Ints, expected: bytes) -> bool:
     return all((data[starts + i] == byte).all() for i, byte in enumerate(expected))
 
 
-def _lengths(data: Bytes, starts: Ints, ends: Ints) -> Ints:
-    """The number in each header ``$n``: -1 for ``$-1``, -2 where it is no such header."""
-    at = starts.ravel()
-    digits = ends.ravel() - at - 1
-    first = data.take(at + 1, mode="clip")
-    bulk = data.take(at, mode="clip") == _BULK
-    found = (first - _ZERO).astype(np.int64)  # unsigned: what is below "0" becomes large
-    right = bulk & (found <= 9) & (digits > 0) & (digits <= _MOST_DIGITS)
+def _numbers(data: Bytes, starts: Ints, ends: Ints) -> tuple[Ints, Flags]:
+    """The decimal numbers from ``starts`` to ``ends``, and which of them are such numbers."""
+    digits = ends - starts
+    first = data.take(starts, mode="clip") - _ZERO  # unsigned: what is below "0" becomes large
+    found = first.astype(np.int64)
+    right = (first <= 9) & (digits > 0) & (digits <= _MOST_DIGITS)
     longer = np.flatnonzero(digits > 1)
-    for i in range(2, _MOST_DIGITS + 1):
+    for i in range(1, _MOST_DIGITS):
         if not len(longer):
             break
-        digit = data.take(at[longer] + i, mode="clip") - _ZERO
+        digit = data.take(starts[longer] + i, mode="clip") - _ZERO
         right[longer] &= digit <= 9
         found[longer] = found[longer] * 10 + digit
-        longer = longer[digits[longer] > i]
-    minus = np.flatnonzero(bulk & (digits == 2) & (first == _MINUS))
-    found[~right] = -2
-    found[minus] = np.where(data.take(at[minus] + 2, mode="clip") == _ZERO + 1, -1, -2)
+        longer = longer[digits[longer] > i + 1]
+    return found, right
+
+
+def _lengths(data: Bytes, starts: Ints, ends: Ints) -> Ints:
+    """The number in each header ``$n``: -1 for ``$-1``, -2 where it is no such header."""
+    opens, closes = starts.ravel(), ends.ravel()
+    found, right = _numbers(data, opens + 1, closes)
+    bulk = data.take(opens, mode="clip") == _BULK
+    found[~(right & bulk)] = -2
+    minus = np.flatnonzero(
+        bulk & (closes - opens == 3) & (data.take(opens + 1, mode="clip") == _MINUS)
+    )
+    found[minus] = np.where(data.take(opens[minus] + 2, mode="clip") == _ZERO + 1, -1, -2)
     lengths: Ints = found.reshape(starts.shape)
     return lengths
 
@@ -311,13 +319,16 @@ def parse_statuses(lines: Lines, count: int, queued: int = 0) -> Statuses | None
     wrong = np.flatnonzero(~np.isin(kinds, _ONE_LINE))
     if len(wrong):
         raise ProtocolError(f"expected a number, got {lines.text(int(wrong[0]))[:40]!r}")
-    digit = lines.data[lines.starts[:used] + 1].astype(np.int64) - _ZERO
-    number = kinds == _INTEGER
-    single = lines.ends[:used] - lines.starts[:used] == 2
+    number = np.flatnonzero(kinds == _INTEGER)
+    opens, closes = lines.starts[number] + 1, lines.ends[number]
+    negative = lines.data[opens] == _MINUS
+    values, right = _numbers(lines.data, opens + negative, closes)
+    if not right.all():
+        raise ProtocolError(
+            f"expected a number, got {lines.text(int(number[np.argmin(right)]))[:40]!r}"
+        )
     numbers = np.zeros(count, np.int64)
-    numbers[at] = np.where(number & single, digit, 0)
-    for line in np.flatnonzero(number & ~single).tolist():
-        numbers[at[line]] = int(lines.text(line)[1:])
+    numbers[at[number]] = np.where(negative, -values, values)
     found = {int(at[line]): text for line, text in errors.items() if line < used}
     return Statuses(numbers, found, lines.length_after(used))
 
