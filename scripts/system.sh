@@ -5,16 +5,24 @@ fail() {
     exit 1
 }
 
-install_package() { # by apt, where it is there and we may
-    command -v apt-get >/dev/null || fail "please install $1 with this system's package manager"
-    local as_root=()
-    if ((EUID != 0)); then
-        command -v sudo >/dev/null || fail "please install $1: apt-get install $1 (as root)"
-        as_root=(sudo)
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+        return
     fi
+    command -v sudo >/dev/null || fail "please run as root: $*"
+    sudo "$@"
+}
+
+know_packages() { # a new machine has no lists yet
+    command -v apt-get >/dev/null || fail "please install $1 with this system's package manager"
+    as_root apt-get update -q >&2 || true # a broken foreign source need not matter
+}
+
+install_package() { # by apt, where it is there and we may
+    know_packages "$1"
     echo "installing $1 by apt-get" >&2
-    "${as_root[@]}" apt-get update -q >&2 || true # a broken foreign source need not matter
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -q -y --no-install-recommends "$1" >&2 || fail "apt-get could not install $1"
 }
 
@@ -44,7 +52,8 @@ require_java() { # Spark 4.2 needs 17 or newer
     major=$(java_major) || true
     ((${major:-0} >= 17)) && return
     [[ -z ${JAVA_HOME:-} ]] || fail "JAVA_HOME is $JAVA_HOME, which is no Java 17 or newer; unset or mend it"
-    if apt-cache show openjdk-17-jre-headless >/dev/null 2>&1 || ! command -v apt-cache >/dev/null; then
+    know_packages "Java 17 or newer"
+    if apt-cache show openjdk-17-jre-headless >/dev/null 2>&1; then
         install_package openjdk-17-jre-headless
     else
         install_package default-jre-headless
