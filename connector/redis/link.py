@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import redis
-from redis.connection import Connection
+from redis.connection import Connection, parse_url
 
 from connector.errors import (
     AuthenticationError,
@@ -174,7 +174,10 @@ class Link:
 
 
 def bulk_pool(url: str, **kwargs: Any) -> redis.ConnectionPool:
-    """A pool of connections that answer in RESP2 and in bytes, whatever the URL's query asks for."""
-    pool = redis.ConnectionPool.from_url(url, **kwargs)
-    pool.connection_kwargs.update(protocol=2, decode_responses=False)
-    return pool
+    """A pool of connections that answer in RESP2 and in bytes, whatever the URL's query asks for.
+
+    Options of the URL win over ``kwargs``. With RESP2 no push message can come among the replies.
+    """
+    fixed = {"protocol": 2, "decode_responses": False}
+    given = parse_url(url)  # type: ignore[no-untyped-call]
+    return redis.ConnectionPool(**{**kwargs, **given, **fixed})

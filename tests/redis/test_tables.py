@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -306,3 +308,21 @@ def test_writing_needs_a_key(store: Store, table: str) -> None:
         store.write(table, [pa.record_batch({"id": [1]})], WriteOptions())
     with pytest.raises(SchemaError, match="nested|cannot be a key"):
         store.write(table, [pa.record_batch({"id": [[1]]})], BY_ID)
+
+
+WITHOUT_HIREDIS = """
+import sys
+sys.modules["hiredis"] = None
+import pyarrow as pa
+from connector import WriteOptions, open_store, read_all
+with open_store(sys.argv[1]) as store:
+    store.write(sys.argv[2], [pa.record_batch({"id": range(5000)})], WriteOptions(key=("id",)))
+    assert read_all(store.source(sys.argv[2], parts=3)).num_rows == 5000
+"""
+
+
+@pytest.mark.parametrize("query", ["", "?protocol=3&decode_responses=true"])
+def test_hiredis_need_not_be_there(server: Server, table: str, query: str) -> None:
+    command = [sys.executable, "-c", WITHOUT_HIREDIS, server.url + query, table]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
