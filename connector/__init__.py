@@ -20,8 +20,8 @@ from connector.errors import (
 from connector.memory import MemoryStore
 from connector.registry import open_store
 from connector.scan import Partition, Scan
-from connector.source import MappedSource, Source, StoreSource, TableSource, read_all
-from connector.store import Store, WriteJob, WriteMode, WriteOptions, WriteResult
+from connector.source import MappedSource, Source, TableSource, read_all
+from connector.store import Store, StoreSource, WriteJob, WriteMode, WriteOptions, WriteResult
 
 __all__ = [
     "AuthenticationError",

@@ -16,6 +16,7 @@ import pyarrow.types as pt
 
 from connector import json_text
 from connector.errors import DecodeError, SchemaError
+from connector.texts import as_integer, parse, text
 
 _FIRST_DAY = -719_528  # 0000-01-01 in days since 1970: the range that ISO text with 4 digits holds
 _LAST_DAY = 2_932_896  # 9999-12-31
@@ -86,23 +87,6 @@ def encode(column: str, values: pa.Array) -> pa.Array:
     if pt.is_date(kind) or pt.is_timestamp(kind):
         _check_years(column, values)
     return text(values).view(pa.binary())
-
-
-def text(values: pa.Array) -> pa.Array:
-    """Flat values that are not text already, as strings that ``parse`` reads back exactly."""
-    kind = values.type
-    if pt.is_time(kind) or pt.is_duration(kind):
-        return _as_integer(values).cast(pa.string())
-    if pt.is_timestamp(kind) and kind.tz is not None:
-        return values.cast(pa.timestamp(kind.unit, "UTC")).cast(pa.string())
-    return values.cast(pa.string())
-
-
-def parse(texts: pa.Array, kind: pa.DataType) -> pa.Array:
-    """The opposite of ``text``; raises pa.ArrowInvalid where a text does not parse."""
-    if pt.is_time(kind) or pt.is_duration(kind):
-        return texts.cast(pa.int32() if kind.bit_width == 32 else pa.int64()).view(kind)
-    return texts.cast(kind)
 
 
 def decode(column: str, values: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -203,15 +187,11 @@ def _decode(values: pa.Array, kind: pa.DataType) -> pa.Array:
     return parse(values.view(pa.string()), kind)
 
 
-def _as_integer(values: pa.Array) -> pa.Array:
-    return values.view(pa.int32() if values.type.bit_width == 32 else pa.int64())
-
-
 def _check_years(column: str, values: pa.Array) -> None:
     """Refuse years outside 0 to 9999: their text would not parse back."""
     kind = values.type
     per_day = 1 if pt.is_date32(kind) else _UNITS_PER_DAY["ms" if pt.is_date64(kind) else kind.unit]
-    ends = pc.min_max(_as_integer(values))
+    ends = pc.min_max(as_integer(values))
     low, high = ends["min"].as_py(), ends["max"].as_py()
     if low is None:
         return

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 import pyarrow.types as pt
 
-from connector import codecs
+from connector.texts import parse, text
 
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
@@ -62,13 +62,13 @@ def _encode(values: pa.Array) -> pa.Array:
     elif pt.is_binary(kind) or pt.is_fixed_size_binary(kind):
         made = pc.binary_join_element_wise('"', _hex(values.cast(pa.binary())), '"', "")
     elif pt.is_date(kind) or pt.is_timestamp(kind) or pt.is_decimal(kind):
-        made = pc.binary_join_element_wise('"', codecs.text(values), '"', "")
+        made = pc.binary_join_element_wise('"', text(values), '"', "")
     elif pt.is_floating(kind):
-        made = codecs.text(values)
+        made = text(values)
         for plain, ours in (("nan", "NaN"), ("inf", "Infinity"), ("-inf", "-Infinity")):
             made = pc.if_else(pc.equal(made, plain), ours, made)
     else:
-        made = codecs.text(values)
+        made = text(values)
     return pc.if_else(values.is_valid(), made, "null")
 
 
@@ -175,7 +175,7 @@ def _rebuild(values: pa.Array, kind: pa.DataType) -> pa.Array:
             if not pt.is_float16(kind)
             else values.cast(kind)
         )
-    return codecs.parse(values, kind)
+    return parse(values, kind)
 
 
 def _rebuild_fixed(values: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 
 from connector.batching import capped
+from connector.digests import digest
 from connector.errors import SchemaError
-from connector.scan import Partition, Scan, even_ranges
-from connector.store import Store
+from connector.scan import Partition, even_ranges
 
 
 @runtime_checkable
@@ -45,46 +45,6 @@ class Source(Protocol):
     def read(self, partition: Partition) -> Iterator[pa.RecordBatch]:
         """Yield batches of exactly ``schema``, from the partition's start; never an empty one."""
         ...
-
-
-def digest(*parts: object) -> str:
-    """A short stable name for the texts of ``parts``."""
-    text = "\x00".join(str(part) for part in parts)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True)
-class StoreSource:
-    """A scan of one table in a store, cut into about ``parts`` partitions."""
-
-    store: Store
-    scan: Scan
-    parts: int = 8
-
-    @property
-    def schema(self) -> pa.Schema:
-        return self.scan.output
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        names = set(self.scan.output.names)
-        return self.scan.key if names.issuperset(self.scan.key) else ()
-
-    def with_key(self) -> StoreSource:
-        """The same source, reading the key columns too where they were not asked for."""
-        columns = self.scan.output.names
-        missing = [name for name in self.scan.key if name not in columns]
-        return replace(self, scan=self.scan.select(*columns, *missing)) if missing else self
-
-    @property
-    def fingerprint(self) -> str:
-        return digest(self.store.location, self.scan.table, self.scan.output, self.scan.key)
-
-    def partitions(self) -> Sequence[Partition]:
-        return self.store.plan(self.scan, self.parts)
-
-    def read(self, partition: Partition) -> Iterator[pa.RecordBatch]:
-        return self.store.read(self.scan, partition)
 
 
 @dataclass(frozen=True, slots=True)

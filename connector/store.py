@@ -1,4 +1,4 @@
-"""Stores: everything that holds tables. How a table is planned, read and written."""
+"""Stores: everything that holds tables. How a table is planned, read and written; as a Source."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import itertools
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 
+from connector.digests import digest
 from connector.errors import OptionError
 from connector.options import Options
 from connector.scan import Partition, Scan
 from connector.schema import key_of
-
-if TYPE_CHECKING:
-    from connector.source import StoreSource
 
 
 class WriteMode(enum.Enum):
@@ -206,8 +204,6 @@ class Store(ABC):
             TableNotFoundError: no schema was given and there is no such table.
             SchemaError: ``columns`` or ``key`` names a column that is not there.
         """
-        from connector.source import StoreSource
-
         full = self.schema(table, key) if schema is None else schema
         scan = Scan(
             table=table,
@@ -229,3 +225,37 @@ class Store(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+@dataclass(frozen=True)
+class StoreSource:
+    """A scan of one table in a store, cut into about ``parts`` partitions."""
+
+    store: Store
+    scan: Scan
+    parts: int = 8
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.scan.output
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        names = set(self.scan.output.names)
+        return self.scan.key if names.issuperset(self.scan.key) else ()
+
+    def with_key(self) -> StoreSource:
+        """The same source, reading the key columns too where they were not asked for."""
+        columns = self.scan.output.names
+        missing = [name for name in self.scan.key if name not in columns]
+        return replace(self, scan=self.scan.select(*columns, *missing)) if missing else self
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self.store.location, self.scan.table, self.scan.output, self.scan.key)
+
+    def partitions(self) -> Sequence[Partition]:
+        return self.store.plan(self.scan, self.parts)
+
+    def read(self, partition: Partition) -> Iterator[pa.RecordBatch]:
+        return self.store.read(self.scan, partition)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from loaders.seal import seal
-from loaders.shards import CacheStats, ShardedSource
+from loaders.shards import ShardedSource
+from loaders.stats import CacheStats
 from loaders.transforms import Transform
 
 if TYPE_CHECKING:

@@ -8,16 +8,13 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from dataclasses import replace
 from pathlib import Path
 
-from connector.errors import CacheError
 from loaders.files import private_file, publish, sync_directory, translated
 from loaders.manifest import Manifest, Shard
-from loaders.shards import CacheStats
+from loaders.stats import note
 
 MANIFEST = "manifest.json"
-_EVENTS = "events"
 _TIMED = "t-"
 
 
@@ -89,20 +86,3 @@ def quarantine(directory: Path, shard: Shard) -> None:
             return
         sync_directory(directory)
         note(directory, "quarantined", shard.name)
-
-
-def note(directory: Path, event: str, name: str) -> None:
-    """Add to the seal's events, which every process counts alike."""
-    with open(directory / _EVENTS, "a") as file:
-        file.write(f"{event} {name}\n")
-
-
-def with_events(stats: CacheStats, directory: Path) -> CacheStats:
-    """The statistics with the events of the seal so far."""
-    try:
-        events = [line.partition(" ")[0] for line in (directory / _EVENTS).read_text().splitlines()]
-    except FileNotFoundError:
-        return stats
-    except OSError as error:
-        raise CacheError(f"the shard cache {directory}: {error}") from error
-    return replace(stats, quarantined=events.count("quarantined"), rebuilt=events.count("rebuilt"))

@@ -16,12 +16,14 @@ import pyarrow as pa
 from connector.codecs import encode_keys
 from connector.errors import CacheError, PlanExpiredError, SchemaError, ShardCorruptError
 from connector.scan import Partition
-from connector.source import Source, StoreSource
+from connector.source import Source
+from connector.store import StoreSource
 from loaders import cache as caches
 from loaders.files import private_file, publish, translated, write_once
 from loaders.manifest import Manifest, Shard, schema_of, schema_text, total_rows
 from loaders.repeats import KEYS, Repeats, key_batch
 from loaders.shards import ShardWriter
+from loaders.stats import note
 from loaders.transforms import Transform
 
 _OWN = (".arrow", ".json", ".keys", ".pickle", ".repeats")
@@ -173,7 +175,7 @@ class SealJob:
             )
         self.remove({fresh.keys} - {""})
         with translated(self.directory):
-            caches.note(self.directory, "rebuilt", shard.name)
+            note(self.directory, "rebuilt", shard.name)
         if list(fresh.shards) == old:
             return
         others = [item for item in manifest.shards if item.partition != shard.partition]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from connector.digests import digest
 from connector.errors import CacheError
-from connector.source import digest
 
 FORMAT = 1
 """Version of shard files and manifests; another one is never served."""

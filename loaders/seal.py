@@ -17,15 +17,17 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from connector.digests import digest
 from connector.errors import CacheError, OptionError, PlanExpiredError, ShardCorruptError
 from connector.scan import Partition
-from connector.source import Source, digest
+from connector.source import Source
 from loaders import cache as caches
 from loaders.files import sweep, translated, write_once
 from loaders.job import Record, SealJob
 from loaders.manifest import FORMAT, Manifest, total_rows
 from loaders.repeats import find
-from loaders.shards import CacheStats, ShardedSource
+from loaders.shards import ShardedSource
+from loaders.stats import CacheStats
 from loaders.transforms import Transform
 
 Progress = Callable[[int, int, int], None]

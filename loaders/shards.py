@@ -19,6 +19,7 @@ from connector.errors import MissingDependencyError, ShardCorruptError
 from connector.scan import Partition
 from loaders.files import private_file, publish, translated
 from loaders.manifest import Manifest, Shard
+from loaders.stats import CacheStats, with_events
 
 try:
     import xxhash
@@ -124,27 +125,6 @@ class Origin(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CacheStats:
-    """What the cache did for one sealed source.
-
-    Attributes:
-        hits: shards that ``seal`` found.
-        misses: shards that it had to read from the source and write.
-        bytes_read: bytes of the shards found.
-        bytes_written: bytes of the shards written.
-        quarantined: damaged shards set aside, by any process, since the first seal.
-        rebuilt: shards put back from the source, likewise.
-    """
-
-    hits: int = 0
-    misses: int = 0
-    bytes_read: int = 0
-    bytes_written: int = 0
-    quarantined: int = 0
-    rebuilt: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class ShardPartition(Partition):
     """One shard as a partition; ``index`` is its place in the manifest."""
 
@@ -187,8 +167,6 @@ class ShardedSource:
     @property
     def stats(self) -> CacheStats:
         """What the cache did so far."""
-        from loaders.cache import with_events
-
         return with_events(self.sealed, self.directory)
 
     def partitions(self) -> Sequence[Partition]:

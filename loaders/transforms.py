@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from connector.digests import digest
 from connector.errors import CacheError, SchemaError
-from connector.source import digest
 
 _PLAIN = (
     types.NoneType, types.EllipsisType, bool, int, float, complex, str, bytes, range, slice,

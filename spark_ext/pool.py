@@ -14,8 +14,7 @@ import pyarrow as pa
 from connector.options import Options
 from connector.registry import store_class
 from connector.scan import Partition, Scan
-from connector.source import StoreSource
-from connector.store import Store
+from connector.store import Store, StoreSource
 
 
 @functools.lru_cache(maxsize=16)

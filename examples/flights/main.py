@@ -25,8 +25,8 @@ from report import Report
 from torch.utils.data import DataLoader
 
 from connector import StoreSource, open_store, read_all
+from connector.digests import digest
 from connector.embedded import serve
-from connector.source import digest
 from loaders import ShardedSource, SourceDataset, Transform, seal
 
 SEED = 7
