@@ -82,6 +82,23 @@ def node_ranges(client: redis.Redis, parts: int) -> list[CursorRange]:
     return [CursorRange(0)]
 
 
+def check_standalone(client: redis.Redis) -> None:
+    """Raise StoreError for a node of a cluster: it would show a part of the table as the whole.
+
+    HELLO is asked, as every user may send it; servers before Redis 6 do not have it.
+    """
+    try:
+        reply = client.execute_command("HELLO", 2)  # type: ignore[no-untyped-call]
+    except redis.ResponseError:
+        return
+    pairs = dict(zip(reply[::2], reply[1::2], strict=True))
+    mode = pairs.get(b"mode", b"standalone")
+    if mode != b"standalone":
+        raise StoreError(
+            f"the server runs in {mode.decode()} mode, and only standalone servers can be used so far"
+        )
+
+
 def run_id(client: redis.Redis) -> str | None:
     """What names this run of the server; None where it does not say, or not to this user."""
     try:

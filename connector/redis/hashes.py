@@ -120,8 +120,10 @@ class HashReader:
         suspects = keys.filter(pa.array(bare))
         recheck = self.recheck()
         recheck.send(keyed_request(b"HLEN", suspects))
+        statuses = recheck.statuses(len(suspects))
+        self._refuse(suspects, statuses.errors)
         there = np.ones(len(keys), np.bool_)
-        there[bare] = recheck.statuses(len(suspects)).numbers > 0
+        there[bare] = statuses.numbers > 0
         return columns, pa.array(there), size
 
     def _refuse(self, keys: pa.Array, errors: dict[int, str]) -> None:

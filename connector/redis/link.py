@@ -60,6 +60,7 @@ _CODES: dict[str, type[StoreError]] = {
 }
 _SEND_BYTES = 256 << 10  # at a time: the timeout counts for each piece, not for the whole request
 _RECEIVE_BYTES = 1 << 20
+_MOST_BYTES = (1 << 31) - 1 - _RECEIVE_BYTES  # what the offsets of Arrow's arrays can hold
 
 
 @contextlib.contextmanager
@@ -155,6 +156,8 @@ class Link:
             grown = np.empty(2 * len(self._buffer), np.uint8)
             grown[: self._filled] = self._buffer[: self._filled]
             self._buffer = grown
+        if self._filled > _MOST_BYTES:
+            raise ProtocolError("an answer is larger than 2 GiB; set max.pipeline.size lower")
         count = self._socket.recv_into(self._buffer[self._filled :].data)
         if not count:
             raise redis.ConnectionError("the server closed the connection")

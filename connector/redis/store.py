@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +20,13 @@ from connector.errors import (
 )
 from connector.options import url_location
 from connector.redis import saved
-from connector.redis.cursor import CursorRange, check_run, node_ranges, scan_keys
+from connector.redis.cursor import (
+    CursorRange,
+    check_run,
+    check_standalone,
+    node_ranges,
+    scan_keys,
+)
 from connector.redis.hashes import HashReader, ReadCounts
 from connector.redis.link import Link, bulk_pool, translated
 from connector.redis.options import RedisOptions
@@ -83,6 +89,7 @@ class RedisStore(Store):
     def plan(self, scan: Scan, parts: int) -> Sequence[Partition]:
         saved.check_table(scan.table)
         with translated(f"planning table {scan.table!r} in {self.location}"):
+            check_standalone(self._client)
             return node_ranges(self._client, parts)
 
     def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
@@ -97,7 +104,7 @@ class RedisStore(Store):
                 scan=scan,
                 prefix=table_prefix(scan.table),
                 link=rows,
-                recheck=_once(lambda: links.enter_context(Link(self._pool, doing))),
+                recheck=functools.cache(lambda: links.enter_context(Link(self._pool, doing))),
                 on_bad_field=self._options.on_bad_field,
                 window_rows=min(self._options.max_pipeline_size, scan.batch_rows),
                 window_bytes=min(self._options.max_pipeline_bytes, scan.batch_bytes),
@@ -109,7 +116,8 @@ class RedisStore(Store):
         _report(doing, reader.counts)
 
     def begin(self, table: str, schema: pa.Schema, options: WriteOptions) -> WriteJob:
-        saved.check_table(table)
+        with translated(f"writing table {table!r} to {self.location}"):
+            check_standalone(self._client)
         stored = self._saved(table)
         key = options.key or (key_of(stored) if stored is not None else ())
         if not key:
@@ -160,7 +168,7 @@ class RedisStore(Store):
             del self._pool
         self.__dict__.pop("_client", None)
 
-    @cached_property
+    @functools.cached_property
     def _pool(self) -> redis.ConnectionPool:
         options = self._options
         given = {"username": options.username, "password": options.password}
@@ -171,7 +179,7 @@ class RedisStore(Store):
             **{name: value for name, value in given.items() if value is not None},
         )
 
-    @cached_property
+    @functools.cached_property
     def _client(self) -> redis.Redis:
         return redis.Redis(connection_pool=self._pool)
 
@@ -208,18 +216,6 @@ class RedisStore(Store):
             count = self._options.scan_count
             pages = scan_keys(scanning, CursorRange(0), table_prefix(table), count)
             return delete_others(table, pages, written, deleting, self._options)
-
-
-def _once(make: Any) -> Any:
-    """The result of ``make``, made at the first call."""
-    made: list[Any] = []
-
-    def get() -> Any:
-        if not made:
-            made.append(make())
-        return made[0]
-
-    return get
 
 
 def _report(doing: str, counts: ReadCounts) -> None:

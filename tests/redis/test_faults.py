@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import threading
 import time
 
@@ -17,6 +18,7 @@ from servers import Server
 from connector import (
     AuthenticationError,
     ConnectorError,
+    SchemaError,
     StoreError,
     StoreTimeoutError,
     StoreUnavailableError,
@@ -250,4 +252,37 @@ def test_an_unknown_reply_is_a_store_error(server: Server, table: str) -> None:
         source = store.source(table, schema=schema)
         proxy.tamper = lambda data, _: data.replace(b"*1\r\n$", b"*2\r\n$")
         with pytest.raises(StoreError):
+            list(source.read(plan[0]))
+
+
+def test_a_node_of_a_cluster_is_refused_as_it_holds_a_part_only(table: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        bus = free.getsockname()[
+            1
+        ]  # by default 10,000 above the server's port, which may be too high
+    config = ["cluster-enabled yes", f"cluster-port {bus}"]
+    with serve(config=config) as server, open_store(server.url) as store:
+        source = store.source(table, schema=ROWS.schema, key=["id"])
+        with pytest.raises(StoreError, match="cluster mode"):
+            source.partitions()
+        with pytest.raises(StoreError, match="cluster mode"):
+            store.write(table, ROWS.to_batches(), BY_ID)
+
+
+def test_a_key_that_changes_its_type_in_a_read_is_named(server: Server, table: str) -> None:
+    """Its row had no value for the columns asked for, so whether it was there is asked again."""
+    schema = pa.schema([("id", pa.int64()), ("other", pa.int64())])
+    with proxied(server.url) as proxy, open_store(proxy.url) as store:
+        store.write(table, ROWS.slice(0, 10).to_batches(), BY_ID)
+
+        def swap(data: bytes, _: int) -> bytes:
+            if b"*1\r\n$-1\r\n" in data:
+                with server.raw.pipeline() as pipeline:
+                    pipeline.delete(f"{table}:5").rpush(f"{table}:5", "x").execute()
+            return data
+
+        source = store.source(table, schema=schema, key=["id"], columns=["other"], parts=1)
+        plan = source.partitions()
+        proxy.tamper = swap
+        with pytest.raises(SchemaError, match=f"{table}:5.*WRONGTYPE"):
             list(source.read(plan[0]))
