@@ -12,7 +12,7 @@ import pyarrow as pa
 import redis
 
 from connector.batching import capped, gathered
-from connector.codecs import encode_keys, stored_type
+from connector.codecs import stored_type
 from connector.errors import (
     OptionError,
     SchemaError,
@@ -95,10 +95,10 @@ class RedisStore(Store):
     def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
         assert isinstance(partition, CursorRange)
         doing = f"reading partition {partition.index} of table {scan.table!r} from {self.location}"
-        with translated(doing):
-            check_run(self._client, partition)
         with contextlib.ExitStack() as links:
             keys = links.enter_context(Link(self._pool, doing))
+            with translated(doing):  # after connecting: a later restart breaks the connection
+                check_run(self._client, partition)
             rows = links.enter_context(Link(self._pool, doing))
             reader = HashReader(
                 scan=scan,
@@ -130,7 +130,6 @@ class RedisStore(Store):
         plain = pa.schema(
             [item.with_type(stored_type(item.name, item.type)).remove_metadata() for item in schema]
         )
-        encode_keys([pa.array([], plain.field(name).type) for name in key], key)
         if stored is not None and options.mode is WriteMode.APPEND:
             check_append(table, stored, plain, key)
         return WriteJob(table, plain, key, options)
