@@ -41,6 +41,11 @@ def check_python(spark: SparkSession) -> None:
 @functools.cache
 def check_executable(python: str) -> None:
     """Check one Python, given as a path or as a name on the PATH; see ``check_python``."""
+    if " " in python:
+        raise OptionError(
+            f"Spark's workers are to run {python!r}, and Spark finds no data source by a path with a space "
+            f"in it; put its directory first in PATH, and set PYSPARK_PYTHON to the name alone"
+        )
     found = shutil.which(python)
     if found == sys.executable:
         return

@@ -226,6 +226,14 @@ def test_the_workers_python_must_be_there() -> None:
         check_executable("/bin/false")
 
 
+def test_the_workers_python_must_have_a_path_that_spark_can_use(tmp_path: Path) -> None:
+    spaced = tmp_path / "a directory"
+    spaced.mkdir()
+    (spaced / "python").symlink_to(sys.executable)
+    with pytest.raises(OptionError, match="PATH"):
+        check_executable(str(spaced / "python"))
+
+
 def test_the_workers_python_must_have_kvlake(tmp_path: Path) -> None:
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n')
