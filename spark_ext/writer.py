@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pyspark.sql.datasource import DataSourceArrowWriter, WriterCommitMessage
 
+from connector.errors import StoreError
 from connector.options import Options
 from connector.schema import conform
 from connector.store import WriteJob, WriteResult
@@ -47,6 +48,11 @@ class StoreWriter(DataSourceArrowWriter):
     def commit(self, messages: Sequence[WriterCommitMessage | None]) -> None:
         """End a job whose every task has written."""
         results = [message.result for message in messages if isinstance(message, Written)]
+        if len(results) != len(messages):  # an overwrite would delete the rows of such a task
+            raise StoreError(
+                f"writing table {self._job.table!r}: {len(messages) - len(results)} of {len(messages)} "
+                f"tasks did not say what they wrote; nothing was deleted, write again"
+            )
         pooled(self._scheme, self._options).commit(self._job, results)
         log.info("wrote %d rows to table %r", sum(each.rows for each in results), self._job.table)
 

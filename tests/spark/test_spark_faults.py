@@ -15,6 +15,10 @@ from pyspark.testing import assertDataFrameEqual
 from servers import Server
 from spark_tables import load, people, save
 
+from connector import StoreError, WriteMode, WriteOptions, read_all
+from connector.redis import RedisOptions, RedisStore
+from spark_ext.writer import StoreWriter
+
 
 @pytest.fixture
 def small_batches(spark: SparkSession) -> Iterator[None]:
@@ -61,3 +65,15 @@ def test_a_job_that_fails_for_good_deletes_nothing(
     assert load(spark, server.url, table).where("id < 5000").count() == 5000
     save(rows, server.url, table, "overwrite")
     assertDataFrameEqual(load(spark, server.url, table), rows)
+
+
+def test_a_commit_without_every_tasks_result_deletes_nothing(server: Server, table: str) -> None:
+    rows = pa.record_batch({"id": [1, 2, 3]})
+    options = WriteOptions(key=("id",), mode=WriteMode.OVERWRITE)
+    store_options = RedisOptions(url=server.url)
+    with RedisStore(store_options) as store:
+        store.write(table, [rows], options)
+        writer = StoreWriter("redis", store_options, store.begin(table, rows.schema, options))
+        with pytest.raises(StoreError, match="1 of 2 tasks"):
+            writer.commit([writer.write(iter([rows.slice(0, 1)])), None])
+        assert read_all(store.source(table)).num_rows == 3
