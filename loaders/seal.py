@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -211,10 +210,10 @@ class _Sealing:
         """The manifest, once shards that are missing or cut short are rebuilt."""
         bad = {shard.partition: shard for shard in caches.damaged(self.job.directory, manifest)}
         for shard in bad.values():  # a partition is rebuilt whole
-            with contextlib.suppress(ShardCorruptError):
+            try:
                 self.job.repair(manifest, shard)
-                continue
-            manifest = caches.load_manifest(self.job.directory) or manifest
+            except ShardCorruptError:  # rebuilt in other bytes, under a manifest that tells them
+                manifest = caches.load_manifest(self.job.directory) or manifest
         return manifest
 
     def _report(self, done: dict[int, Record], wanted: Sequence[int]) -> None:

@@ -111,9 +111,8 @@ def _set_row(
     parts = [*opening, key]
     for name, column in zip(names, columns, strict=True):
         if column.null_count:
-            parts.append(
-                _or_nothing(column.is_valid(), _joined([_const(bulk(name)), *_argument(column)]))
-            )
+            pair = _joined([_const(bulk(name)), *_argument(column)])
+            parts.append(pc.if_else(column.is_valid(), pair, _const(b"")))
         else:
             parts += [_const(bulk(name)), *_argument(column)]
     if bare.any():
@@ -146,10 +145,6 @@ def _argument(values: pa.Array) -> list[Text]:
         return [_const(b"$"), texts, _const(b"\r\n"), values, _const(b"\r\n")]
     header = _HEADERS[low] if low == high else _HEADERS.take(lengths)
     return [header, values, _const(b"\r\n")]
-
-
-def _or_nothing(valid: pa.Array, texts: pa.Array) -> pa.Array:
-    return pc.if_else(valid, texts, _const(b""))
 
 
 def _const(text: bytes) -> pa.Scalar:

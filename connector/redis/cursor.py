@@ -17,6 +17,7 @@ import pyarrow as pa
 import redis
 
 from connector.errors import PlanExpiredError, StoreError
+from connector.redis.commands import bulk
 from connector.redis.link import Link, reply_error
 from connector.redis.resp import Values
 from connector.scan import Partition
@@ -146,8 +147,7 @@ def scan_keys(link: Link, part: CursorRange, prefix: bytes, count: int) -> Itera
         if keys.errors:
             kind = reply_error(keys.errors[0]) or StoreError
             raise kind(f"listing the keys {pattern!r}: {keys.errors[0]}")
-        at = END if part.whole and following else position(following)
-        ended = following == 0 if part.whole else at >= part.stop
+        at = position(following)
         if not part.whole and at > part.stop:
             if count == 1:
                 return
@@ -156,6 +156,7 @@ def scan_keys(link: Link, part: CursorRange, prefix: bytes, count: int) -> Itera
             continue
         page = _page(keys)
         cursor = following
+        ended = following == 0 or (not part.whole and at == part.stop)
         if not ended:
             _ask(link, cursor, pattern, count)
         if page is not None:
@@ -166,8 +167,7 @@ def scan_keys(link: Link, part: CursorRange, prefix: bytes, count: int) -> Itera
 
 def _ask(link: Link, cursor: int, pattern: bytes, count: int) -> None:
     words = [b"SCAN", b"%d" % cursor, b"MATCH", pattern, b"COUNT", b"%d" % count]
-    request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words)
-    link.send(memoryview(request))
+    link.send(memoryview(b"*%d\r\n" % len(words) + b"".join(map(bulk, words))))
 
 
 def _page(keys: Values) -> pa.Array | None:
