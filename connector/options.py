@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -27,6 +28,7 @@ def option(
     default: Any = _REQUIRED,
     secret: bool = False,
     aliases: tuple[str, ...] = (),
+    renamed: Mapping[str, Callable[[str], Any]] = MappingProxyType({}),
     show: Callable[[Any], str] = str,
 ) -> Any:
     """Declare a field of an Options class.
@@ -37,13 +39,14 @@ def option(
         default: the value when the option is not given; without it the option is required.
         secret: never shown, not even in a repr.
         aliases: other names of the option, as users of other connectors know them.
+        renamed: other names under which the value is written in another way, and its parser there.
         show: value to text for a repr, where it can hold a secret in part.
     """
     metadata = {
         "parser": parser,
         "doc": doc,
         "secret": secret,
-        "aliases": aliases,
+        "aliases": dict.fromkeys(aliases, parser) | dict(renamed),
         "show": show,
     }
     if default is _REQUIRED:
@@ -84,16 +87,16 @@ def parse_options(given: Mapping[str, object], *classes: type[Options]) -> tuple
         OptionError: an option is known to none of the classes, missing, given twice, or malformed.
     """
     known = {
-        name: item
+        name: (item, parser)
         for kind in classes
         for item in dataclasses.fields(kind)
-        for name in (option_name(item), *item.metadata["aliases"])
+        for name, parser in _names(item).items()
     }
     values: dict[str, object] = {}
     for written, value in given.items():
         name = written.lower().replace("_", ".")
-        found = known.get(name) or known.get(written.lower())
-        if found is None:
+        item, parser = known.get(name) or known.get(written.lower()) or (None, None)
+        if item is None or parser is None:
             near = difflib.get_close_matches(name, known, n=1)
             hint = (
                 f"; did you mean {near[0]!r}?"
@@ -101,9 +104,9 @@ def parse_options(given: Mapping[str, object], *classes: type[Options]) -> tuple
                 else f"; known are {', '.join(sorted(known))}"
             )
             raise OptionError(f"unknown option {written!r}{hint}")
-        if found.name in values:
-            raise OptionError(f"option {option_name(found)!r} is given twice, once as {written!r}")
-        values[found.name] = _parsed(found, value)
+        if item.name in values:
+            raise OptionError(f"option {option_name(item)!r} is given twice, once as {written!r}")
+        values[item.name] = _parsed(item, name, parser, value)
     return tuple(_build(kind, values) for kind in classes)
 
 
@@ -116,18 +119,26 @@ def _build(kind: type[Options], values: Mapping[str, object]) -> Options:
     return kind(**{name: value for name, value in values.items() if name in mine})
 
 
-def _parsed(item: dataclasses.Field[Any], value: object) -> object:
+def _names(item: dataclasses.Field[Any]) -> dict[str, Callable[[str], Any]]:
+    """Every name of an option, and the parser of what is given under it."""
+    own = {option_name(item): item.metadata["parser"]}
+    return own | {name.lower(): parser for name, parser in item.metadata["aliases"].items()}
+
+
+def _parsed(
+    item: dataclasses.Field[Any], name: str, parser: Callable[[str], Any], value: object
+) -> object:
     """The value, parsed where it is text or a number: a number out of bounds is no better as such."""
     if value is None and item.default is not None:
-        raise OptionError(f"option {option_name(item)!r} is None: {item.metadata['doc']}")
+        raise OptionError(f"option {name!r} is None: {item.metadata['doc']}")
     if not isinstance(value, str | int | float):
         return value
     text = str(value)
     try:
-        return item.metadata["parser"](text)
+        return parser(text)
     except ValueError as error:
         shown = "" if item.metadata["secret"] else f" {item.metadata['show'](text)!r}"
-        raise OptionError(f"option {option_name(item)!r}:{shown} is not valid: {error}") from None
+        raise OptionError(f"option {name!r}:{shown} is not valid: {error}") from None
 
 
 def _shown(item: dataclasses.Field[Any], value: object) -> str:
@@ -188,6 +199,25 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def milliseconds(text: str) -> float:
+    """Parse a positive number of milliseconds, to seconds."""
+    try:
+        return seconds(text) / 1000
+    except ValueError:
+        raise ValueError("expected a number of milliseconds above 0") from None
+
+
+def fraction(text: str) -> float:
+    """Parse a share: more than 0, at most 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("expected a number above 0 and at most 1") from None
+    if not 0 < value <= 1:
+        raise ValueError("expected a number above 0 and at most 1")
+    return value
 
 
 def seconds(text: str) -> float:

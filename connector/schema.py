@@ -63,8 +63,22 @@ def check_names(table: str, schema: pa.Schema) -> None:
             raise SchemaError(f"table {table!r}: two columns are named {name!r}")
 
 
-def check_append(table: str, stored: pa.Schema, given: pa.Schema, key: Sequence[str]) -> None:
-    """Raise SchemaError unless batches of ``given`` may be appended to a table of ``stored``."""
+def check_append(
+    table: str, stored: pa.Schema, given: pa.Schema, key: Sequence[str], *, add: bool = False
+) -> pa.Schema:
+    """The table's schema once batches of ``given`` are appended to a table of ``stored``.
+
+    Args:
+        table: for the message.
+        stored: the table's schema.
+        given: the schema of the batches.
+        key: the key columns of the batches.
+        add: whether columns that the table lacks are added to it.
+
+    Raises:
+        SchemaError: such batches cannot be appended.
+    """
+    added = []
     if key_of(stored) != tuple(key):
         raise SchemaError(
             f"table {table!r} has the key {', '.join(key_of(stored))}, "
@@ -73,15 +87,18 @@ def check_append(table: str, stored: pa.Schema, given: pa.Schema, key: Sequence[
     for field in given:
         at = stored.get_field_index(field.name)
         if at < 0:
-            raise SchemaError(
-                f"table {table!r} has no column {field.name!r}; "
-                f"drop it, or write with mode overwrite"
-            )
-        if stored.field(at).type != field.type:
+            if not add:
+                raise SchemaError(
+                    f"table {table!r} has no column {field.name!r}; drop it, set schema.evolution to "
+                    f"add, or write with mode overwrite"
+                )
+            added.append(field.with_nullable(True))
+        elif stored.field(at).type != field.type:
             raise SchemaError(
                 f"column {field.name!r} of table {table!r} is {stored.field(at).type}, "
                 f"and cannot be appended to as {field.type}; cast it, or write with mode overwrite"
             )
+    return pa.schema([*stored, *added], metadata=stored.metadata) if added else stored
 
 
 def check_rows(table: str, key: Sequence[str], batch: pa.RecordBatch, names: pa.Array) -> None:

@@ -1,9 +1,11 @@
 """Run a benchmark case, ours beside its peers and its limit in one run, and print JSON.
 
-    python scripts/bench.py redis
+    python scripts/bench.py redis --peers DIRECTORY
     python scripts/bench.py loaders --rows 200000 --repeats 3 --out loaders.json
+    python scripts/bench.py growth --rows 10000 100000 1000000 --repeats 3 --out growth.json
 
-A peer that is not installed is left out, and named under "absent".
+A peer that is not installed is left out, and named under "absent". ``scripts/peers DIRECTORY`` sets
+up those that cannot share our environment.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-CASES = ("redis", "loaders")
+from benchmarks.settings import Settings
+
+CASES = ("redis", "decode", "wide", "growth", "loaders")
 PACKAGES = ("kvlake", "pyarrow", "numpy", "redis", "hiredis", "polars-redis", "pyspark", "torch")
 
 
@@ -37,12 +41,13 @@ def environment() -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("case", choices=CASES)
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, nargs="+", default=[], help="default: the case's own")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--peers", type=Path, help="what scripts/peers made")
     parser.add_argument("--out", type=Path, help="write the JSON there too")
     given = parser.parse_args()
     case = importlib.import_module(f"benchmarks.{given.case}")
-    figures = case.run(given.rows, given.repeats)
+    figures = case.run(Settings(tuple(given.rows), given.repeats, given.peers))
     text = json.dumps({"case": given.case, "environment": environment(), **figures}, indent=2)
     print(text)
     if given.out:

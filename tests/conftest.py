@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import hypothesis
 import pytest
 from hypothesis.database import DirectoryBasedExampleDatabase
-from servers import Server, running
+from servers import Server, installed, running
+from topology import Cluster, cluster
 
 from connector import Store, open_store
 
@@ -95,3 +98,33 @@ def store(store_url: str) -> Iterator[Store]:
     """Each store in turn, open."""
     with open_store(store_url) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def _clusters() -> Iterator[Callable[[str], Cluster]]:
+    """The suite's cluster of each kind, started when it is first asked for."""
+    with ExitStack() as stack:
+        yield cache(lambda name: stack.enter_context(cluster(installed(name))))
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def redis_cluster(
+    request: pytest.FixtureRequest, _clusters: Callable[[str], Cluster]
+) -> Iterator[Cluster]:
+    """A cluster of three primaries and three replicas of each kind in turn, empty.
+
+    Slots may move and replicas take over; a test that kills nodes takes ``mortal_cluster``.
+    """
+    found = _clusters(request.param)
+    whole = list(found.nodes)
+    found.clear()
+    yield found
+    assert found.nodes == whole, "a test that kills nodes takes the fixture mortal_cluster"
+    found.clear()
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def mortal_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster of each kind in turn for one test alone, which may kill its nodes."""
+    with cluster(installed(request.param)) as found:
+        yield found

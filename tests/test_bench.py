@@ -3,39 +3,73 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-BENCH = Path(__file__).parent.parent / "scripts" / "bench.py"
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+PEERS = os.environ.get("TEST_PEERS")
+"""What scripts/peers made, where it was run."""
 
 
-def run(case: str, rows: int, directory: Path) -> dict[str, object]:
-    out = directory / "out.json"
-    command = [sys.executable, str(BENCH), case, "--rows", str(rows), "--repeats", "1"]
-    done = subprocess.run(
-        [*command, "--out", str(out)], capture_output=True, text=True, check=False, cwd=directory
-    )
+def python(script: str, *arguments: object, directory: Path) -> None:
+    command = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=directory)
     assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, object] = json.loads(out.read_text())
+
+
+def run(case: str, directory: Path, *rows: int, more: tuple[object, ...] = ()) -> dict[str, Any]:
+    out = directory / f"{case}.json"
+    arguments = ("--rows", *rows, "--repeats", 1, "--out", out, *more)
+    python("bench.py", case, *arguments, directory=directory)
+    found: dict[str, Any] = json.loads(out.read_text())
     return found
 
 
 @pytest.mark.slow
 def test_redis(tmp_path: Path) -> None:
-    found = run("redis", 5000, tmp_path)
-    figures = found["figures"]
-    assert isinstance(figures, dict)
-    assert {"read", "write", "scan_limit", "write_redis_py", "spark_read", "spark_write"} <= set(
-        figures
-    )
-    worker = found["read_worker"]
-    assert isinstance(worker, dict)
-    assert worker["rows"] == 5000
+    found = run("redis", tmp_path, 5000, more=("--peers", PEERS) if PEERS else ())
+    expected = {"read", "write", "scan_limit", "write_redis_py", "spark_read", "spark_write"}
+    expected |= {"write_replace", "write_overwrite", "write_row_ttl"}
+    assert expected <= set(found["figures"])
+    assert found["read_worker"]["rows"] == 5000
+    assert 0 < found["server_cpu"]["read"]["busy_share"] <= 1.1
+    assert ("spark_read / read_spark_redis" in found["ratios"]) == bool(PEERS)
+    assert ("spark-redis" in found["absent"]) != bool(PEERS)
+
+
+@pytest.mark.slow
+def test_decode_agrees_with_hiredis(tmp_path: Path) -> None:
+    found = run("decode", tmp_path, 5000)
+    assert set(found["ratios"]) == {
+        "ours / hiredis",
+        "ours_without_gc / hiredis_without_gc",
+        "ours_with_nulls / hiredis_with_nulls",
+        "ours_with_nulls_without_gc / hiredis_with_nulls_without_gc",
+    }
+
+
+@pytest.mark.slow
+def test_wide(tmp_path: Path) -> None:
+    ratios = run("wide", tmp_path, 500)["ratios"]
+    assert ratios["two_of_wide / all_of_wide"] > 1
+
+
+@pytest.mark.slow
+def test_growth_and_its_plot(tmp_path: Path) -> None:
+    sizes = run("growth", tmp_path, 1000, 5000)["sizes"]
+    assert [size["rows"] for size in sizes] == [1000, 5000]
+    python("benchmarks/plot.py", "growth.json", "growth.svg", directory=tmp_path)
+    picture = ET.parse(tmp_path / "growth.svg")
+    marks = picture.findall(".//{http://www.w3.org/2000/svg}circle")
+    assert len(marks) == 2 * 2 * len(sizes)
 
 
 @pytest.mark.slow
 def test_loaders(tmp_path: Path) -> None:
-    assert run("loaders", 20_000, tmp_path)["ratios"]
+    assert run("loaders", tmp_path, 20_000)["ratios"]

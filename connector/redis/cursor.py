@@ -17,7 +17,7 @@ import pyarrow as pa
 import redis
 
 from connector.errors import PlanExpiredError, StoreError
-from connector.redis.commands import bulk
+from connector.redis.commands import command
 from connector.redis.link import Link, reply_error
 from connector.redis.resp import Values
 from connector.scan import Partition
@@ -83,23 +83,6 @@ def node_ranges(client: redis.Redis, parts: int) -> list[CursorRange]:
     return [CursorRange(0)]
 
 
-def check_standalone(client: redis.Redis) -> None:
-    """Raise StoreError for a node of a cluster: it would show a part of the table as the whole.
-
-    HELLO is asked, as every user may send it; servers before Redis 6 do not have it.
-    """
-    try:
-        reply = client.execute_command("HELLO", 2)  # type: ignore[no-untyped-call]
-    except redis.ResponseError:
-        return
-    pairs = dict(zip(reply[::2], reply[1::2], strict=True))
-    mode = pairs.get(b"mode", b"standalone")
-    if mode != b"standalone":
-        raise StoreError(
-            f"the server runs in {mode.decode()} mode, and only standalone servers can be used so far"
-        )
-
-
 def run_id(client: redis.Redis) -> str | None:
     """What names this run of the server; None where it does not say, or not to this user."""
     try:
@@ -123,15 +106,17 @@ def position(cursor: int) -> int:
     return reverse_bits(cursor) if 0 < cursor < END else END
 
 
-def match_pattern(prefix: bytes) -> bytes:
-    """The glob pattern of keys that begin with ``prefix``."""
-    special = b"\\*?["
-    escaped = b"".join(b"\\" + bytes([c]) if c in special else bytes([c]) for c in prefix)
-    return escaped + b"*"
+def scan_keys(
+    link: Link, part: CursorRange, pattern: bytes, count: int, kind: str | None = None
+) -> Iterator[pa.Array]:
+    """Yield the keys of a range that match a glob pattern, in arrays of ``pa.binary()``.
 
-
-def scan_keys(link: Link, part: CursorRange, prefix: bytes, count: int) -> Iterator[pa.Array]:
-    """Yield the keys of a range that begin with ``prefix``, in arrays of ``pa.binary()``.
+    Args:
+        link: the connection to use.
+        part: which range.
+        pattern: what the server matches keys with.
+        count: COUNT to begin with.
+        kind: only keys of this type, as TYPE names it.
 
     The reply that runs over the range's end would bring keys of the next range too. It is asked for
     again with COUNT halved; at COUNT 1 the server stops at the first bucket that holds a key, so a
@@ -139,35 +124,35 @@ def scan_keys(link: Link, part: CursorRange, prefix: bytes, count: int) -> Itera
 
     The next page is asked for before the last is handed on. Close the link to end early.
     """
-    pattern = match_pattern(prefix)
     cursor = 0 if part.whole else reverse_bits(part.start)
-    _ask(link, cursor, pattern, count)
+    _ask(link, cursor, pattern, count, kind)
     while True:
         following, keys = link.page()
         if keys.errors:
-            kind = reply_error(keys.errors[0]) or StoreError
-            raise kind(f"listing the keys {pattern!r}: {keys.errors[0]}")
+            refused = reply_error(keys.errors[0]) or StoreError
+            raise refused(f"listing the keys {pattern!r}: {keys.errors[0]}")
         at = position(following)
         if not part.whole and at > part.stop:
             if count == 1:
                 return
             count //= 2
-            _ask(link, cursor, pattern, count)
+            _ask(link, cursor, pattern, count, kind)
             continue
         page = _page(keys)
         cursor = following
         ended = following == 0 or (not part.whole and at == part.stop)
         if not ended:
-            _ask(link, cursor, pattern, count)
+            _ask(link, cursor, pattern, count, kind)
         if page is not None:
             yield page
         if ended:
             return
 
 
-def _ask(link: Link, cursor: int, pattern: bytes, count: int) -> None:
+def _ask(link: Link, cursor: int, pattern: bytes, count: int, kind: str | None) -> None:
     words = [b"SCAN", b"%d" % cursor, b"MATCH", pattern, b"COUNT", b"%d" % count]
-    link.send(memoryview(b"*%d\r\n" % len(words) + b"".join(map(bulk, words))))
+    words += [b"TYPE", kind.encode()] if kind else []
+    link.send(command(*words))
 
 
 def _page(keys: Values) -> pa.Array | None:

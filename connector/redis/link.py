@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 import redis
-from redis.connection import Connection, parse_url
+from redis.connection import Connection
 
 from connector.errors import (
     AuthenticationError,
@@ -22,12 +22,14 @@ from connector.errors import (
     StoreUnavailableError,
 )
 from connector.redis.resp import (
+    Arrays,
     Ints,
     Lines,
     ProtocolError,
     Statuses,
     Values,
     line_ends,
+    parse_arrays,
     parse_page,
     parse_statuses,
     parse_values,
@@ -61,6 +63,9 @@ _CODES: dict[str, type[StoreError]] = {
 _SEND_BYTES = 256 << 10  # at a time: the timeout counts for each piece, not for the whole request
 _RECEIVE_BYTES = 1 << 20
 _MOST_BYTES = (1 << 31) - 1 - _RECEIVE_BYTES  # what the offsets of Arrow's arrays can hold
+
+ASKING = memoryview(b"*1\r\n$6\r\nASKING\r\n")
+"""Announces one command on a key that is on its way to the node."""
 
 
 @contextlib.contextmanager
@@ -97,6 +102,7 @@ class Link:
         self._read = 0  # bytes at the front that belong to replies given out already
         self._ends: list[Ints] = []
         self._outstanding = 0
+        self.closed = False
 
     def send(self, request: memoryview) -> None:
         """Send a request whose replies one later call reads."""
@@ -109,6 +115,10 @@ class Link:
         """The replies to a request for ``rows`` times ``width`` values."""
         return self._receive(lambda lines: parse_values(lines, rows, width, header))
 
+    def arrays(self, rows: int) -> Arrays:
+        """The replies to a request for ``rows`` arrays of any length."""
+        return self._receive(lambda lines: parse_arrays(lines, rows))
+
     def page(self) -> tuple[int, Values]:
         """The reply to one SCAN."""
         return self._receive(parse_page, size=lambda page: page[1].size)
@@ -117,8 +127,18 @@ class Link:
         """The replies to a request that writes, or that asks for numbers."""
         return self._receive(lambda lines: parse_statuses(lines, count, queued))
 
+    def asking(self) -> None:
+        """Announce one command on a key that is on its way to this node."""
+        self.send(ASKING)
+        errors = self.statuses(1).errors
+        if errors:
+            raise StoreError(f"{self._doing}: {errors[0]}")
+
     def close(self) -> None:
         """Give the connection back; disconnect it where replies are outstanding."""
+        if self.closed:
+            return
+        self.closed = True
         if self._outstanding or self._filled > self._read:
             self._connection.disconnect()  # type: ignore[no-untyped-call]
         self._pool.release(self._connection)
@@ -174,13 +194,3 @@ class Link:
         self._ends = [ends[np.searchsorted(ends, self._read) :] - self._read]
         self._buffer[:rest] = self._buffer[self._read : self._filled]
         self._filled, self._read = rest, 0
-
-
-def bulk_pool(url: str, **kwargs: Any) -> redis.ConnectionPool:
-    """A pool of connections that answer in RESP2 and in bytes, whatever the URL's query asks for.
-
-    Options of the URL win over ``kwargs``. With RESP2 no push message can come among the replies.
-    """
-    fixed = {"protocol": 2, "decode_responses": False}
-    given = parse_url(url)  # type: ignore[no-untyped-call]
-    return redis.ConnectionPool(**{**kwargs, **given, **fixed})

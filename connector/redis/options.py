@@ -4,10 +4,31 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import redis
 
-from connector.options import Options, choice, masked_url, option, seconds, whole
+from connector.errors import OptionError
+from connector.options import (
+    Options,
+    boolean,
+    choice,
+    masked_url,
+    milliseconds,
+    names,
+    option,
+    seconds,
+    url_location,
+    whole,
+)
+
+DEFAULT_PORT = 6379
+
+
+class ModelName(enum.Enum):
+    """How a table's rows lie in the server."""
+
+    HASH = "hash"
 
 
 class OnBadField(enum.Enum):
@@ -16,6 +37,13 @@ class OnBadField(enum.Enum):
     ERROR = "error"
     NULL = "null"
     DROP = "drop"
+
+
+class OnBadKey(enum.Enum):
+    """What to do with a key under the table's prefix that holds another type."""
+
+    ERROR = "error"
+    SKIP = "skip"
 
 
 def redis_url(text: str) -> str:
@@ -30,29 +58,136 @@ def redis_url(text: str) -> str:
     return text
 
 
+def addresses(text: str) -> tuple[tuple[str, int], ...]:
+    """Parse ``host:port`` pairs separated by commas; IPv6 hosts stand in brackets."""
+    found = []
+    for item in names(text):
+        parts = urlsplit(f"//{item}")
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if not host or parts.path or "@" in item:
+            raise ValueError("expected host:port, several separated by commas")
+        found.append((host, port or DEFAULT_PORT))
+    return tuple(found)
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RedisOptions(Options):
-    """How to reach a Redis server, and how to talk to it."""
+    """How to reach a Redis server, a cluster or the master of Sentinels, and how to talk to it."""
 
-    url: str = option(
+    url: str | None = option(
         redis_url,
-        doc="`redis://user:password@host:port/db`, `rediss://` for TLS, `unix:///path.sock`",
-        default="redis://localhost:6379/0",
+        doc="`redis://user:password@host:port/db`, `rediss://` for TLS, `unix:///path.sock`; of a "
+        "cluster, any of its nodes; with `sentinel.master`, any of the Sentinels",
+        default=None,
         show=masked_url,
     )
-    username: str | None = option(doc="user name, where the URL has none", default=None)
+    host: str = option(doc="host, where there is no `url`", default="localhost")
+    port: int = option(whole(1, 65535), doc="port, where there is no `url`", default=DEFAULT_PORT)
+    db: int = option(
+        whole(0), doc="database, where there is no `url`", default=0, aliases=("dbnum",)
+    )
+    nodes: tuple[tuple[str, int], ...] = option(
+        addresses,
+        doc="`host:port,...`: further nodes of the cluster, or further Sentinels, to ask where the "
+        "first does not answer",
+        default=(),
+    )
+    sentinel_master: str | None = option(
+        doc="the name by which Sentinels know the master; the URL is then that of a Sentinel",
+        default=None,
+    )
+    sentinel_username: str | None = option(doc="user name for the Sentinels", default=None)
+    sentinel_password: str | None = option(
+        doc="password for the Sentinels", default=None, secret=True
+    )
+    username: str | None = option(
+        doc="user name, where the URL has none", default=None, aliases=("user",)
+    )
     password: str | None = option(
         doc="password, where the URL has none",
         default=None,
         secret=True,
         aliases=("auth",),
     )
-    timeout: float = option(
+    credential_provider: str | None = option(
+        doc="`package.module.Class` of a redis-py CredentialProvider, made without arguments on every "
+        "machine that connects",
+        default=None,
+    )
+    tls: bool = option(
+        boolean, doc="connect with TLS, as `rediss://` does", default=False, aliases=("ssl",)
+    )
+    tls_ca_file: str | None = option(
+        doc="certificates of the authorities to trust (PEM); by default the system's", default=None
+    )
+    tls_cert_file: str | None = option(doc="the client's certificate (PEM)", default=None)
+    tls_key_file: str | None = option(doc="the key of the client's certificate", default=None)
+    tls_key_password: str | None = option(
+        doc="password of the client's key", default=None, secret=True
+    )
+    tls_check_hostname: bool = option(
+        boolean, doc="check that the server's certificate names its host", default=True
+    )
+    timeout_seconds: float = option(
         seconds,
-        doc="seconds to wait for the server to answer or to take bytes",
+        doc="how long to wait for the server to answer or to take bytes; `timeout`, as spark-redis "
+        "has it, is in milliseconds",
+        default=30.0,
+        renamed={"timeout": milliseconds},
+    )
+    connect_timeout_seconds: float = option(
+        seconds, doc="how long to wait for a connection", default=10.0
+    )
+    failover_seconds: float = option(
+        seconds,
+        doc="how long a cluster or Sentinels may take to replace a node that failed before a request "
+        "to it is given up",
         default=30.0,
     )
-    connect_timeout: float = option(seconds, doc="seconds to wait for a connection", default=10.0)
+    read_replicas: bool = option(
+        boolean,
+        doc="read from replicas where there are any: less load on the primaries, rows may be older",
+        default=False,
+    )
+    model: ModelName | None = option(
+        choice(ModelName),
+        doc="how a table's rows lie: `hash`, a hash for each row; by default as the table was written, "
+        "and hashes for one that is not ours or is new",
+        default=None,
+    )
+    keys_pattern: str | None = option(
+        doc="reading: the rows are the keys that match this glob pattern, whatever the table's name; "
+        "of a pattern `text*` the key column has what follows the text, else the whole key",
+        default=None,
+    )
+    filter_keys_by_type: bool = option(
+        boolean,
+        doc="reading: let the server leave out keys of other types (SCAN TYPE), uncounted; not in a "
+        "cluster",
+        default=False,
+    )
+    on_bad_key: OnBadKey = option(
+        choice(OnBadKey),
+        doc="reading: a key of another type among the table's: `error`, or `skip` (counted)",
+        default=OnBadKey.ERROR,
+    )
+    on_bad_field: OnBadField = option(
+        choice(OnBadField),
+        doc="a value that does not parse: `error`, `null` (read as null, counted), or `drop` "
+        "(leave its row out, counted)",
+        default=OnBadField.ERROR,
+    )
+    schema_sample: int = option(
+        whole(1),
+        doc="rows looked at to infer a schema that was not saved",
+        default=1000,
+    )
+    infer_schema: bool = option(
+        boolean, doc="infer the schema even where one was saved", default=False
+    )
     scan_count: int = option(
         whole(1, 1_000_000),
         doc="COUNT given to SCAN: keys looked at per call",
@@ -66,14 +201,37 @@ class RedisOptions(Options):
         doc="about how many bytes of values in one request",
         default=4 << 20,
     )
-    schema_sample: int = option(
-        whole(1),
-        doc="rows looked at to infer a schema that was not saved",
-        default=1000,
+    inflight_bytes: int = option(
+        whole(1024),
+        doc="writing: most bytes of requests on their way to the servers at once, in a task",
+        default=32 << 20,
     )
-    on_bad_field: OnBadField = option(
-        choice(OnBadField),
-        doc="a value that does not parse: `error`, `null` (read as null, counted), or `drop` "
-        "(leave its row out, counted)",
-        default=OnBadField.ERROR,
+    rows_per_second: int | None = option(
+        whole(1), doc="most rows a second that a task reads or writes", default=None
     )
+    wait_replicas: int = option(
+        whole(0),
+        doc="writing: a task has written when this many replicas of each node have its rows (WAIT); "
+        "then a failover loses none that was reported as written",
+        default=0,
+    )
+
+    def __post_init__(self) -> None:
+        if self.url is not None and (self.host, self.port, self.db) != ("localhost", 6379, 0):
+            raise OptionError("give either option 'url' or the options 'host', 'port' and 'db'")
+        if self.credential_provider and (self.username or self.password):
+            raise OptionError(
+                "give either option 'credential.provider' or the options 'username' and 'password'"
+            )
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise OptionError("options 'tls.cert.file' and 'tls.key.file' belong together")
+
+    @property
+    def location(self) -> str:
+        """Where the server is, without secrets."""
+        if self.url is not None:
+            place = url_location(self.url)
+        else:
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            place = f"redis{'s' if self.tls else ''}://{host}:{self.port}/{self.db}"
+        return f"{place}#{self.sentinel_master}" if self.sentinel_master else place

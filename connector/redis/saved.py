@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import redis
 
 from connector.errors import SchemaError
-from connector.redis.commands import PRESENT
-from connector.redis.cursor import match_pattern
-from connector.schema import key_of, keyed
-
-RESERVED = "_kvlake:"
-"""Begins every key that is no row; no table may be named so."""
+from connector.redis.keyspace import RESERVED
+from connector.redis.models.model import Model
+from connector.redis.options import ModelName
+from connector.redis.reading import is_wrong_type
+from connector.redis.servers import Servers, single
+from connector.schema import check_append, key_of, keyed
 
 DEFAULT_KEY = "_id"
 """The key column of a table whose schema is inferred, and whose key column nobody named."""
 
 _FORMAT = 1
+_ATTEMPTS = 20  # to add columns, while other writers add theirs
+_MODEL = b"kvlake.model"
 
 
-def schema_key(table: str) -> str:
+def schema_key(table: str) -> bytes:
     """Where a table's schema is saved: outside of the table's own prefix."""
-    return f"{RESERVED}schema:{table}"
+    return f"{RESERVED}schema:{table}".encode()
+
+
+def with_model(schema: pa.Schema, model: ModelName) -> pa.Schema:
+    """The schema, noting how the table's rows lie."""
+    return schema.with_metadata({**(schema.metadata or {}), _MODEL: model.value.encode()})
+
+
+def model_of(schema: pa.Schema) -> ModelName | None:
+    """How the rows of a table of this schema lie, where that is noted."""
+    noted = (schema.metadata or {}).get(_MODEL)
+    return None if noted is None else ModelName(noted.decode())
 
 
 def to_text(schema: pa.Schema) -> str:
@@ -34,9 +48,10 @@ def to_text(schema: pa.Schema) -> str:
     return json.dumps(
         {
             "format": _FORMAT,
+            "model": (model_of(schema) or ModelName.HASH).value,
             "key": list(key_of(schema)),
             "columns": {field.name: str(field.type) for field in schema},
-            "arrow": base64.b64encode(schema.serialize().to_pybytes()).decode(),
+            "arrow": base64.b64encode(schema.remove_metadata().serialize().to_pybytes()).decode(),
         }
     )
 
@@ -52,96 +67,120 @@ def from_text(table: str, text: bytes | str) -> pa.Schema:
         if saved["format"] != _FORMAT:
             raise ValueError(f"it has format {saved['format']}, and this version reads {_FORMAT}")
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(saved["arrow"])))
-        return keyed(schema, saved["key"])
+        return with_model(keyed(schema, saved["key"]), ModelName(saved.get("model", "hash")))
     except (ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
         raise SchemaError(
             f"the schema of table {table!r}, saved under {schema_key(table)!r}, cannot be read: {error}"
         ) from error
 
 
-def sample_rows(client: redis.Redis, prefix: bytes, rows: int) -> list[Mapping[bytes, bytes]]:
-    """Up to about ``rows`` hashes whose keys begin with ``prefix``; empty where there are none.
+def load(servers: Servers, table: str) -> pa.Schema | None:
+    """The saved schema of a table; None where there is none."""
+    key = schema_key(table)
+    text = single(servers, key, lambda client: client.get(key))
+    return None if text is None else from_text(table, text)
+
+
+def replace(servers: Servers, table: str, schema: pa.Schema) -> None:
+    """Save the schema of a table, whatever was saved before."""
+    key, text = schema_key(table), to_text(schema)
+    single(servers, key, lambda client: client.set(key, text))
+
+
+def extend(servers: Servers, table: str, schema: pa.Schema, *, add: bool) -> None:
+    """Save the schema of a table that is appended to: its first, or what agrees with the saved one.
+
+    Args:
+        servers: where to save it.
+        table: name of the table.
+        schema: the schema of the batches, with its key.
+        add: whether columns that the table lacks are added to it.
 
     Raises:
-        redis.ResponseError: a key holds something else than a hash.
+        SchemaError: the saved schema does not agree, or changes all the time.
     """
-    found: list[Mapping[bytes, bytes]] = []
-    cursor = 0
-    while True:
-        cursor, keys = client.scan(cursor, match=match_pattern(prefix), count=1000)
-        with client.pipeline(transaction=False) as pipeline:
-            for key in keys[: rows - len(found)]:
-                pipeline.hgetall(key)
-            found += [row for row in pipeline.execute() if row]
-        if cursor == 0 or len(found) >= rows:
-            return found
+    key = schema_key(table)
+    for _ in range(_ATTEMPTS):
+        before = single(servers, key, lambda client: client.get(key))
+        if before is None:
+            if single(servers, key, lambda client: client.set(key, to_text(schema), nx=True)):
+                return
+            continue
+        stored = from_text(table, before)
+        wanted = check_append(table, stored, schema, key_of(schema), add=add)
+        if wanted.equals(stored):
+            return
+        text = to_text(wanted)
+        if single(servers, key, functools.partial(_swap, key=key, before=before, after=text)):
+            return
+    raise SchemaError(f"table {table!r}: other writers change its schema all the time; write again")
 
 
-def inferred(table: str, rows: Iterable[Mapping[bytes, bytes]], key: str) -> pa.Schema:
-    """A schema for sampled rows: each field with the narrowest type that all its values parse as.
-
-    Raises:
-        SchemaError: a field's name is not UTF-8, or is the key column's.
-    """
-    columns: dict[bytes, list[bytes]] = {}
-    for row in rows:
-        for name, value in row.items():
-            if name != PRESENT:
-                columns.setdefault(name, []).append(value)
-    fields = [pa.field(key, pa.string(), nullable=False)]
-    for name in sorted(columns):
+def _swap(client: redis.Redis, key: bytes, before: Any, after: str) -> bool:
+    """Put a value in place of another, if that is still there."""
+    with client.pipeline() as pipeline:
         try:
-            text = name.decode()
-        except UnicodeDecodeError:
-            raise SchemaError(
-                f"table {table!r}: the field name {name!r} is not UTF-8; give the schema, without it"
-            ) from None
-        if text == key:
-            raise SchemaError(
-                f"table {table!r} has a field {key!r}, so the key cannot be read under that name; "
-                f"name another with key.column"
-            )
-        fields.append(pa.field(text, _narrowest(columns[name])))
-    return keyed(pa.schema(fields), [key], inferred=True)
-
-
-# Only text that a number, date or timestamp of this type is written as: "007" is no number.
-_FORMS: list[tuple[str, pa.DataType]] = [
-    (r"^(0|-?[1-9][0-9]{0,17})$", pa.int64()),
-    (
-        r"^-?(0|[1-9][0-9]{0,14})?(\.[0-9]+)?([eE][-+]?[0-9]+)?$|^-?(inf|Infinity)$|^(nan|NaN)$",
-        pa.float64(),
-    ),
-    (r"^(true|false)$", pa.bool_()),
-    (r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", pa.date32()),
-    (r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}(\.[0-9]{1,6})?$", pa.timestamp("us")),
-    (
-        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}(\.[0-9]{1,6})?Z$",
-        pa.timestamp("us", "UTC"),
-    ),
-]
-
-
-def _narrowest(values: list[bytes]) -> pa.DataType:
-    try:
-        texts = pa.array(values, pa.binary()).cast(pa.string())
-    except pa.ArrowInvalid:
-        return pa.binary()
-    for form, kind in _FORMS:
-        if pc.all(pc.match_substring_regex(texts, form)).as_py() and _parses(texts, kind):
-            return kind
-    return pa.string()
-
-
-def _parses(texts: pa.Array, kind: pa.DataType) -> bool:
-    try:
-        texts.cast(kind)
-    except pa.ArrowInvalid:
-        return False
+            pipeline.watch(key)  # type: ignore[no-untyped-call]
+            if pipeline.get(key) != before:
+                return False
+            pipeline.multi()
+            pipeline.set(key, after)
+            pipeline.execute()
+        except redis.WatchError:
+            return False
     return True
 
 
-def check_table(table: str) -> None:
-    """Raise SchemaError for a name that no table can have."""
-    if not table or table.startswith(RESERVED):
-        raise SchemaError(f"a table cannot be named {table!r}")
+def sample(
+    servers: Servers, model: Model, pages: Iterable[pa.Array], rows: int, *, skip_others: bool
+) -> list[Any]:
+    """What is under up to about ``rows`` keys, as the model looks at it; gone ones left out.
+
+    Args:
+        servers: who has which key.
+        model: how the rows lie under the keys.
+        pages: the table's keys.
+        rows: how many of them to look at.
+        skip_others: whether keys of other types are passed over.
+
+    Raises:
+        redis.ResponseError: a key is of another type, and is not to be passed over.
+    """
+    found: list[Any] = []
+    for keys in _cut(pages, rows):
+        for node, mine in servers.split(keys):
+            some = keys if mine is None else keys.take(pa.array(mine))
+            client = redis.Redis(connection_pool=servers.pool(node, replica=True))
+            with client.pipeline(transaction=False) as pipeline:
+                for key in some.to_pylist():
+                    model.sample(pipeline, key)
+                for reply in pipeline.execute(raise_on_error=False):
+                    if isinstance(reply, redis.ResponseError):
+                        if not (skip_others and is_wrong_type(str(reply))):
+                            raise reply
+                    elif reply:
+                        found.append(reply)
+        if len(found) >= rows:
+            break
+    return found
+
+
+def _cut(pages: Iterable[pa.Array], rows: int) -> Iterator[pa.Array]:
+    for page in pages:
+        for start in range(0, len(page), rows):
+            yield page.slice(start, rows)
+
+
+def inferred(table: str, columns: Sequence[pa.Field], key: str, model: ModelName) -> pa.Schema:
+    """A schema of columns that were inferred.
+
+    Raises:
+        SchemaError: one of them has the key column's name.
+    """
+    if key in [column.name for column in columns]:
+        raise SchemaError(
+            f"table {table!r} has a field {key!r}, so the key cannot be read under that name; "
+            f"name another with key.column"
+        )
+    schema = pa.schema([pa.field(key, pa.string(), nullable=False), *columns])
+    return with_model(keyed(schema, [key], inferred=True), model)

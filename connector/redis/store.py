@@ -1,60 +1,56 @@
-"""Tables in a Redis or Valkey server: one hash a row."""
+"""Tables in Redis or Valkey: a server, a cluster, or what Sentinels watch."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import pyarrow as pa
 import redis
 
 from connector.batching import capped, gathered
-from connector.codecs import stored_type
-from connector.errors import (
-    OptionError,
-    SchemaError,
-    TableNotFoundError,
-)
-from connector.options import url_location
+from connector.errors import OptionError, SchemaError, TableNotFoundError
+from connector.pace import Pace
 from connector.redis import saved
-from connector.redis.cursor import (
-    CursorRange,
-    check_run,
-    check_standalone,
-    node_ranges,
-    scan_keys,
-)
-from connector.redis.hashes import HashReader, ReadCounts
-from connector.redis.link import Link, bulk_pool, translated
-from connector.redis.options import RedisOptions
-from connector.redis.writing import delete_others, table_prefix, unpacked, write_rows
+from connector.redis.cursor import CursorRange, check_run, node_ranges, scan_keys
+from connector.redis.deleting import delete_keys, others
+from connector.redis.exchange import Links
+from connector.redis.keyspace import Keyspace, without_bookkeeping
+from connector.redis.link import translated
+from connector.redis.models import MODELS
+from connector.redis.models.model import Model
+from connector.redis.options import ModelName, OnBadKey, RedisOptions
+from connector.redis.reading import METADATA, TTL, ReadCounts, RowReader, is_wrong_type
+from connector.redis.servers import Cluster, Servers, connect
+from connector.redis.slot_range import SlotLister, SlotRange, slot_ranges
+from connector.redis.writing import RowWriter, unpacked
 from connector.scan import Partition, Scan
-from connector.schema import (
-    check_append,
-    check_key,
-    check_names,
-    key_of,
-    keyed,
+from connector.schema import check_append, check_key, check_names, key_of, keyed
+from connector.store import (
+    SchemaEvolution,
+    Store,
+    WriteJob,
+    WriteMode,
+    WriteOptions,
+    WriteResult,
 )
-from connector.store import Store, WriteJob, WriteMode, WriteOptions, WriteResult
 
 log = logging.getLogger(__name__)
 
 
 class RedisStore(Store):
-    """Tables in a standalone Redis or Valkey server.
+    """Tables in Redis or Valkey.
 
-    Row ``k`` of table ``t`` is the hash ``t:k``; its fields are the columns, null ones left out. The
-    table's schema is saved under ``_kvlake:schema:t`` at the first write.
+    Row ``k`` of table ``t`` lies under the key ``t:k``; how, is the model's to say. The table's
+    schema is saved under ``_kvlake:schema:t`` at the first write.
 
     Attributes:
         counts: what the reads of this store met in this process, of partitions read to the end.
     """
 
     options_class = RedisOptions
+    metadata = METADATA
 
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
@@ -65,59 +61,85 @@ class RedisStore(Store):
 
     @property
     def location(self) -> str:
-        return url_location(self._options.url)
+        pattern = self._options.keys_pattern
+        return self._options.location + (f"#{pattern}" if pattern else "")
 
     def schema(self, table: str, key: Sequence[str] = ()) -> pa.Schema:
         """The saved schema; without one, inferred from a sample, its key column named ``_id``."""
-        found = self._saved(table)
-        if found is not None:
-            return found
+        if not (self._options.infer_schema or self._options.keys_pattern):
+            found = self._saved(table)
+            if found is not None:
+                self._model(table, found)
+                return found
         if len(key) > 1:
             raise SchemaError(
                 f"table {table!r} has no saved schema, and one with several key columns cannot be "
                 f"inferred; give the schema"
             )
-        with translated(f"looking at table {table!r} in {self.location}"):
-            rows = self._sample(table)
+        keyspace, model = self._keyspace(table), self._model(table)
+        doing = f"looking at table {table!r} in {self.location}"
+        with translated(doing), Links(self._servers, doing, replica=True) as links:
+            pages = self._pages(self._whole(keyspace), keyspace, links, doing)
+            try:
+                rows = saved.sample(
+                    self._servers,
+                    model,
+                    pages,
+                    self._options.schema_sample,
+                    skip_others=self._options.on_bad_key is OnBadKey.SKIP,
+                )
+            except redis.ResponseError as error:
+                if not is_wrong_type(str(error)):
+                    raise
+                raise SchemaError(
+                    f"{doing}: keys that match {keyspace.pattern!r} hold no {model.kinds[0]}: {error}; "
+                    f"set option 'model' to what they hold, or on.bad.key to skip"
+                ) from error
         if not rows:
             raise TableNotFoundError(
                 f"there is no table {table!r} in {self.location}: no saved schema, and no key "
-                f"begins with '{table}:'"
+                f"matches {keyspace.pattern.decode(errors='replace')!r}"
             )
-        return saved.inferred(table, rows, key[0] if key else saved.DEFAULT_KEY)
+        columns = model.infer(table, rows)
+        return saved.inferred(table, columns, key[0] if key else saved.DEFAULT_KEY, model.name)
 
     def plan(self, scan: Scan, parts: int) -> Sequence[Partition]:
-        saved.check_table(scan.table)
+        keyspace = self._keyspace(scan.table)
         with translated(f"planning table {scan.table!r} in {self.location}"):
-            check_standalone(self._client)
-            return node_ranges(self._client, parts)
+            if isinstance(self._servers, Cluster):
+                return slot_ranges(keyspace, parts)
+            pool = self._servers.pool("", replica=True)
+            return node_ranges(redis.Redis(connection_pool=pool), parts)
 
     def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
-        assert isinstance(partition, CursorRange)
         doing = f"reading partition {partition.index} of table {scan.table!r} from {self.location}"
-        with contextlib.ExitStack() as links:
-            keys = links.enter_context(Link(self._pool, doing))
-            with translated(doing):  # after connecting: a later restart breaks the connection
-                check_run(self._client, partition)
-            rows = links.enter_context(Link(self._pool, doing))
-            reader = HashReader(
+        keyspace = self._keyspace(scan.table)
+        pace = Pace(self._options.rows_per_second)
+        with translated(doing):
+            servers = self._servers
+        with Links(servers, doing, replica=True) as links:
+            reader = RowReader(
                 scan=scan,
-                prefix=table_prefix(scan.table),
-                link=rows,
-                recheck=functools.cache(lambda: links.enter_context(Link(self._pool, doing))),
+                keyspace=keyspace,
+                model=self._model(scan.table, scan.schema),
+                servers=servers,
+                links=links,
+                doing=doing,
                 on_bad_field=self._options.on_bad_field,
+                on_bad_key=self._options.on_bad_key,
                 window_rows=min(self._options.max_pipeline_size, scan.batch_rows),
                 window_bytes=min(self._options.max_pipeline_bytes, scan.batch_bytes),
             )
-            pages = scan_keys(keys, partition, reader.prefix, self._options.scan_count)
+            pages = self._pages(partition, keyspace, links, doing)
             batches = gathered(reader.batches(pages), scan.batch_rows, scan.batch_bytes)
-            yield from capped(batches, scan.batch_rows, scan.batch_bytes)
+            for batch in capped(batches, scan.batch_rows, scan.batch_bytes):
+                pace.wait(batch.num_rows)
+                yield batch
         self.counts.add(reader.counts)
         _report(doing, reader.counts)
 
     def begin(self, table: str, schema: pa.Schema, options: WriteOptions) -> WriteJob:
-        with translated(f"writing table {table!r} to {self.location}"):
-            check_standalone(self._client)
+        self._keyspace(table)
         stored = self._saved(table)
         key = options.key or (key_of(stored) if stored is not None else ())
         if not key:
@@ -127,105 +149,160 @@ class RedisStore(Store):
             )
         check_names(table, schema)
         check_key(table, schema, key)
-        plain = pa.schema(
-            [item.with_type(stored_type(item.name, item.type)).remove_metadata() for item in schema]
-        )
+        ttl = options.ttl_column
+        if ttl is None and TTL in schema.names and TTL not in key:
+            ttl = TTL
+        if ttl is not None:
+            _check_ttl(table, schema, key, ttl, options)
+        kept = pa.schema([item.remove_metadata() for item in schema if item.name != ttl])
+        model = self._model(table, stored if options.mode is WriteMode.APPEND else None)
+        plain = model.check(table, kept, key)
         if stored is not None and options.mode is WriteMode.APPEND:
-            check_append(table, stored, plain, key)
-        return WriteJob(table, plain, key, options)
+            check_append(table, stored, plain, key, add=options.evolution is SchemaEvolution.ADD)
+        if ttl is not None:
+            plain = plain.append(schema.field(ttl).remove_metadata())
+        return WriteJob(table, saved.with_model(plain, model.name), key, options, ttl)
 
     def write_part(self, job: WriteJob, batches: Iterable[pa.RecordBatch]) -> WriteResult:
         if job.options.mode is WriteMode.APPEND:
-            self._save(job)
-        with Link(self._pool, f"writing table {job.table!r} to {self.location}") as link:
-            return write_rows(link, job, batches, self._options)
+            self._extend(job)
+        doing = f"writing table {job.table!r} to {self.location}"
+        with translated(doing):
+            servers = self._servers
+        keyspace = Keyspace.of_table(job.table)
+        model = self._model(job.table, job.schema)
+        return RowWriter(job, keyspace, model, servers, self._options, doing).write(batches)
 
     def commit(self, job: WriteJob, results: Sequence[WriteResult]) -> None:
         """Save the schema; then, for an overwrite, delete the rows that it did not write.
 
         Every task's result brings the keys that it wrote, compressed; they are held here at once.
         """
-        rows = sum(result.rows for result in results)
+        rows = sum(result.rows + result.rejected for result in results)
         written = unpacked(block for result in results for block in result.keys)
-        overwrite = job.options.mode is WriteMode.OVERWRITE
-        if overwrite and len(written) != rows:
+        if job.options.mode is WriteMode.APPEND:
+            self._extend(job)
+            return
+        if len(written) != rows:
             raise SchemaError(
                 f"overwriting table {job.table!r}: the results name {len(written)} keys for {rows} "
                 f"rows; nothing was deleted"
             )
-        self._save(job)
-        if overwrite:
-            deleted = self._delete_others(job.table, written)
-            log.info("overwrote table %r: %d rows, %d old ones deleted", job.table, rows, deleted)
+        with translated(f"saving the schema of table {job.table!r} to {self.location}"):
+            saved.replace(self._servers, job.table, _saved_schema(job))
+        deleted = self._delete(job.table, written)
+        log.info("overwrote table %r: %d rows, %d old ones deleted", job.table, rows, deleted)
 
     def abort(self, job: WriteJob) -> None:
         """Nothing to undo: an aborted job's rows stay, and no row was deleted."""
 
     def close(self) -> None:
-        if "_pool" in self.__dict__:
-            self._pool.disconnect()
-            del self._pool
-        self.__dict__.pop("_client", None)
+        if "_servers" in self.__dict__:
+            self._servers.close()
+            del self._servers
 
     @functools.cached_property
-    def _pool(self) -> redis.ConnectionPool:
-        options = self._options
-        given = {"username": options.username, "password": options.password}
-        return bulk_pool(
-            options.url,
-            socket_timeout=options.timeout,
-            socket_connect_timeout=options.connect_timeout,
-            **{name: value for name, value in given.items() if value is not None},
+    def _servers(self) -> Servers:
+        return connect(self._options)
+
+    def _model(self, table: str, schema: pa.Schema | None = None) -> Model:
+        """How a table's rows lie: as its schema notes, or as the option says; as hashes by default.
+
+        Raises:
+            SchemaError: the two contradict each other.
+        """
+        noted = None if schema is None else saved.model_of(schema)
+        asked = self._options.model
+        if noted and asked and noted is not asked:
+            raise SchemaError(
+                f"table {table!r} was written with model {noted.value!r}, and option 'model' says "
+                f"{asked.value!r}; leave the option out, or write with mode overwrite"
+            )
+        return MODELS[noted or asked or ModelName.HASH]
+
+    def _keyspace(self, table: str) -> Keyspace:
+        pattern = self._options.keys_pattern
+        return Keyspace.of_table(table) if pattern is None else Keyspace.of_pattern(pattern)
+
+    def _whole(self, keyspace: Keyspace) -> Partition:
+        """One partition for the whole table."""
+        if isinstance(self._servers, Cluster):
+            return slot_ranges(keyspace, 1)[0]
+        return CursorRange(0)
+
+    def _pages(
+        self, partition: Partition, keyspace: Keyspace, links: Links, doing: str
+    ) -> Iterator[pa.Array]:
+        """The keys of a partition."""
+        servers, options = self._servers, self._options
+        if isinstance(partition, SlotRange):
+            assert isinstance(servers, Cluster)
+            lister = SlotLister(servers, links, keyspace, options.scan_count, doing)
+            yield from lister.keys(partition)
+            return
+        assert isinstance(partition, CursorRange)
+        kind = (
+            self._model(keyspace.pattern.decode()).kinds[0] if options.filter_keys_by_type else None
         )
-
-    @functools.cached_property
-    def _client(self) -> redis.Redis:
-        return redis.Redis(connection_pool=self._pool)
+        link = links.to("", "scan")
+        with translated(doing):  # after connecting: a later restart breaks the connection
+            check_run(redis.Redis(connection_pool=servers.pool("", replica=True)), partition)
+        pages = scan_keys(link, partition, keyspace.pattern, options.scan_count, kind)
+        yield from map(without_bookkeeping, pages) if keyspace.by_pattern else pages
 
     def _saved(self, table: str) -> pa.Schema | None:
-        saved.check_table(table)
+        self._keyspace(table)
         with translated(f"reading the schema of table {table!r} from {self.location}"):
-            text = self._client.get(saved.schema_key(table))
-        return None if text is None else saved.from_text(table, text)
+            return saved.load(self._servers, table)
 
-    def _sample(self, table: str) -> list[Any]:
-        try:
-            return saved.sample_rows(self._client, table_prefix(table), self._options.schema_sample)
-        except redis.ResponseError as error:
-            if "WRONGTYPE" not in str(error):
-                raise
-            raise SchemaError(
-                f"table {table!r} in {self.location}: a key under '{table}:' holds no hash: {error}"
-            ) from error
-
-    def _save(self, job: WriteJob) -> None:
-        """Save the job's schema: an append keeps one that is there, if it agrees."""
-        schema = keyed(job.schema, job.key)
-        append = job.options.mode is WriteMode.APPEND
+    def _extend(self, job: WriteJob) -> None:
+        add = job.options.evolution is SchemaEvolution.ADD
         with translated(f"saving the schema of table {job.table!r} to {self.location}"):
-            fresh = self._client.set(saved.schema_key(job.table), saved.to_text(schema), nx=append)
-        if not fresh:
-            stored = self._saved(job.table)
-            if stored is not None:
-                check_append(job.table, stored, schema, job.key)
+            saved.extend(self._servers, job.table, _saved_schema(job), add=add)
 
-    def _delete_others(self, table: str, written: pa.ChunkedArray) -> int:
+    def _delete(self, table: str, written: pa.ChunkedArray) -> int:
+        """Delete the rows of a table whose keys are not among the written ones."""
         doing = f"deleting the old rows of table {table!r} in {self.location}"
-        with Link(self._pool, doing) as scanning, Link(self._pool, doing) as deleting:
-            count = self._options.scan_count
-            pages = scan_keys(scanning, CursorRange(0), table_prefix(table), count)
-            return delete_others(table, pages, written, deleting, self._options)
+        keyspace = Keyspace.of_table(table)
+        with translated(doing):
+            servers = self._servers
+        with Links(servers, doing) as links:
+            pages = self._pages(self._whole(keyspace), keyspace, links, doing)
+            stale = others(pages, written)
+            return delete_keys(table, stale, servers, doing, self._options.max_pipeline_size)
+
+
+def _saved_schema(job: WriteJob) -> pa.Schema:
+    model = saved.model_of(job.schema)
+    assert model is not None
+    return saved.with_model(keyed(job.stored, job.key), model)
+
+
+def _check_ttl(
+    table: str, schema: pa.Schema, key: Sequence[str], column: str, options: WriteOptions
+) -> None:
+    if schema.get_field_index(column) < 0:
+        raise SchemaError(f"table {table!r}: there is no column {column!r} to say when rows expire")
+    if column in key:
+        raise SchemaError(f"table {table!r}: key column {column!r} cannot say when rows expire")
+    if options.ttl_seconds is not None:
+        raise OptionError(
+            f"table {table!r}: both a ttl for all rows and column {column!r} say when they expire; "
+            f"drop one of them"
+        )
 
 
 def _report(doing: str, counts: ReadCounts) -> None:
     """Say what was not handed on as it stood; silence is for reads without loss."""
-    if counts.bad_fields or counts.dropped_rows:
+    if counts.bad_fields or counts.dropped_rows or counts.bad_keys:
         log.warning(
-            "%s: %d rows; %d values did not parse and were read as null; %d rows left out",
+            "%s: %d rows; %d values did not parse and were read as null; %d rows left out; %d keys of "
+            "other types skipped",
             doing,
             counts.rows,
             counts.bad_fields,
             counts.dropped_rows,
+            counts.bad_keys,
         )
     elif counts.vanished:
         log.info(

@@ -1,140 +1,225 @@
-"""Writing rows as hashes: requests in flight, every reply checked, keys kept for an overwrite."""
+"""Writing rows: each to the node that has its key, every reply checked, keys kept for an overwrite."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from connector.batching import capped
-from connector.codecs import encode, encode_keys
-from connector.errors import WriteRejectedError
-from connector.redis.commands import Upsert, keyed_request, upsert
+from connector.codecs import encode_keys
+from connector.errors import StoreUnavailableError, WriteRejectedError
+from connector.pace import Pace
+from connector.redis.commands import command
+from connector.redis.exchange import Answer, Exchange, Links
+from connector.redis.expiry import expire_after, expire_by
+from connector.redis.keyspace import Keyspace
 from connector.redis.link import Link, reply_error
+from connector.redis.models.model import Model
 from connector.redis.options import RedisOptions
+from connector.redis.servers import Rows, Servers
+from connector.redis.steps import Request, conditional, plain, script_request, transaction
+from connector.rejects import RejectSink
 from connector.schema import check_rows, conform
-from connector.store import WriteJob, WriteMode, WriteResult
+from connector.store import WriteJob, WriteMode, WriteResult, WriteRows
 
-_AHEAD = 2  # requests in flight: the server works on one while the next is built
 _KEYS = pa.schema([("key", pa.binary())])
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
-_COMMIT_KEYS = 1 << 18  # least keys to look up at once: each look-up hashes all written keys
 
 
-def table_prefix(table: str) -> bytes:
-    """What every key of a table's rows begins with."""
-    return f"{table}:".encode()
+@dataclass(frozen=True)
+class Batch:
+    """Rows to be written.
 
-
-def write_rows(
-    link: Link, job: WriteJob, batches: Iterable[pa.RecordBatch], options: RedisOptions
-) -> WriteResult:
-    """Write a task's rows, and check that the server took each of them.
-
-    Raises:
-        SchemaError: a null key, one key twice in a batch, or a value that cannot be stored.
-        WriteRejectedError: the server refused rows.
+    Attributes:
+        keys: their complete keys.
+        rows: their columns, without those of the key.
+        ttl: when they expire, where a column says so.
     """
-    overwrite = job.options.mode is WriteMode.OVERWRITE
-    rows, written = 0, []
-    flying: deque[tuple[pa.Array, Upsert]] = deque()
-    for keys, request in _requests(job, batches, options):
+
+    keys: pa.Array
+    rows: pa.RecordBatch
+    ttl: pa.Array | None
+
+    def take(self, rows: Rows) -> Batch:
+        place = pa.array(rows)
+        ttl = None if self.ttl is None else self.ttl.take(place)
+        return Batch(self.keys.take(place), self.rows.take(place), ttl)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the server said to a batch: the refused rows, and those whose condition did not hold."""
+
+    errors: dict[int, str]
+    skipped: int
+
+
+class RowWriter:
+    """Writes the rows of one task.
+
+    Args:
+        job: what is written, and how.
+        keyspace: the table's keys.
+        model: how the rows lie under them.
+        servers: who has which key.
+        options: sizes of requests, rates.
+        doing: what is being done, for messages.
+    """
+
+    def __init__(
+        self,
+        job: WriteJob,
+        keyspace: Keyspace,
+        model: Model,
+        servers: Servers,
+        options: RedisOptions,
+        doing: str,
+    ) -> None:
+        self._job = job
+        self._keyspace = keyspace
+        self._model = model
+        self._servers = servers
+        self._options = options
+        self._doing = doing
+        self._sent: dict[int, list[Request]] = {}
+        self._prepared: set[int] = set()
+        self._rows = self._skipped = 0
+
+    def write(self, batches: Iterable[pa.RecordBatch]) -> WriteResult:
+        """Write the batches, and check that the server took every row.
+
+        Raises:
+            SchemaError: a null key, one key twice in a batch, or a value that cannot be stored.
+            WriteRejectedError: the server refused rows, and they may not be rejected.
+        """
+        job, options = self._job, self._job.options
+        keep_keys = options.mode is WriteMode.OVERWRITE
+        written: list[bytes] = []
+        pace = Pace(self._options.rows_per_second)
+        sink = RejectSink(options.reject_path or "", options.reject_limit, job.table, job.id)
+        with Links(self._servers, self._doing) as links, sink:
+            exchange = self._exchange(links)
+            for batch in self._batches(batches):
+                pace.wait(len(batch.keys))
+                for answer in exchange.put(batch):
+                    self._take(answer, sink)
+                if keep_keys:
+                    written.append(packed(batch.keys))
+            for answer in exchange.drain():
+                self._take(answer, sink)
+            if self._options.wait_replicas:
+                self._await_replicas(links)
+        return WriteResult(self._rows, tuple(written), self._skipped, sink.rows)
+
+    def _exchange(self, links: Links) -> Exchange[Batch, Written]:
+        return Exchange(
+            self._servers,
+            links,
+            self._doing,
+            send=self._send,
+            receive=self._receive,
+            limit_bytes=self._options.inflight_bytes,
+            survives=False,
+        )
+
+    def _batches(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Batch]:
+        """Batches as they are sent: within the limits of a request, with their keys."""
+        job = self._job
+        names = [name for name in job.stored.names if name not in job.key]
+        for whole in batches:
+            fitted = conform(whole, job.schema)
+            own = encode_keys([fitted.column(name) for name in job.key], job.key)
+            check_rows(job.table, job.key, fitted, own)
+            start = 0
+            limits = (self._options.max_pipeline_size, self._options.max_pipeline_bytes)
+            for piece in capped([fitted], *limits):
+                keys = self._keyspace.keys(own.slice(start, piece.num_rows))
+                start += piece.num_rows
+                ttl = None if job.ttl_column is None else piece.column(job.ttl_column)
+                yield Batch(keys, piece.select(names), ttl)
+
+    def _request(self, batch: Batch, asked: bool) -> Request:
+        job, options = self._job, self._job.options
+        expiry = []
+        if batch.ttl is not None:
+            expiry = expire_by(job.table, str(job.ttl_column), batch.ttl)
+        elif options.ttl_seconds is not None:
+            expiry = expire_after(options.ttl_seconds)
+        chosen = options.rows is not WriteRows.UPSERT
+        # A row must be seen neither missing nor without its expiry.
+        atomic = job.replaces or bool(expiry) or asked
+        steps = self._model.steps(batch.rows, replace=job.replaces, uniform=atomic and not chosen)
+        steps += expiry
+        if chosen:
+            return conditional(batch.keys, steps, exists=options.rows is WriteRows.UPDATE)
+        return (transaction if atomic else plain)(batch.keys, steps)
+
+    def _send(self, link: Link, batch: Batch, asked: bool) -> int:
+        request = self._request(batch, asked)
+        if request.conditional and id(link) not in self._prepared:
+            link.send(script_request())
+            link.values(1, 1, None)
+            self._prepared.add(id(link))
         link.send(request.request)
-        flying.append((keys, request))
-        rows += len(keys)
-        if overwrite:
-            written.append(packed(keys))
-        if len(flying) == _AHEAD:
-            _check(job, link, *flying.popleft())
-    while flying:
-        _check(job, link, *flying.popleft())
-    return WriteResult(rows, tuple(written))
+        self._sent.setdefault(id(link), []).append(request)
+        return len(request.request)
+
+    def _receive(self, link: Link, batch: Batch, asked: bool) -> Written:
+        request = self._sent[id(link)].pop(0)
+        answer = link.statuses(int(request.replies[-1]), request.queued)
+        errors: dict[int, str] = {}
+        for reply, text in answer.errors.items():
+            row = int(np.searchsorted(request.replies, reply, side="right")) - 1
+            errors.setdefault(row, text)
+        skipped = 0
+        if request.conditional:
+            skipped = int((answer.numbers == 0).sum()) - len(errors)
+        return Written(errors, skipped)
+
+    def _take(self, answer: Answer[Batch, Written], sink: RejectSink) -> None:
+        """Count what was written; raise or reject what was refused."""
+        keys, said = answer.work.keys, answer.result
+        refused = {row: said.errors[row] for row in said.errors if row not in answer.postponed}
+        self._skipped += said.skipped
+        self._rows += len(keys) - said.skipped - len(said.errors)
+        if not refused:
+            return
+        if self._job.options.reject_path is None:
+            raise refusal(self._job.table, keys, refused)
+        serious = [text for text in refused.values() if reply_error(text) is not None]
+        if serious:
+            raise refusal(self._job.table, keys, refused)
+        sink.add({keys[row].as_py(): text for row, text in refused.items()})
+
+    def _await_replicas(self, links: Links) -> None:
+        """Wait until every node's replicas have what was written over the links.
+
+        Raises:
+            StoreUnavailableError: too few of them have it in time.
+        """
+        wanted, timeout = self._options.wait_replicas, self._options.timeout_seconds
+        words = (b"WAIT", b"%d" % wanted, b"%d" % max(1, int(timeout * 1000) - 500))
+        for link in links:
+            link.send(command(*words))
+            reached = int(link.statuses(1).numbers[0])
+            if reached < wanted:
+                raise StoreUnavailableError(
+                    f"{self._doing}: {reached} of {wanted} replicas had the rows within "
+                    f"{timeout:g} seconds; write again"
+                )
 
 
-def _requests(
-    job: WriteJob, batches: Iterable[pa.RecordBatch], options: RedisOptions
-) -> Iterator[tuple[pa.Array, Upsert]]:
-    """The keys of each piece of a batch, and the request that writes it."""
-    prefix = pa.scalar(table_prefix(job.table), pa.binary())
-    names = [name for name in job.schema.names if name not in job.key]
-    for whole in batches:
-        fitted = conform(whole, job.schema)
-        own = encode_keys([fitted.column(name) for name in job.key], job.key)
-        check_rows(job.table, job.key, fitted, own)
-        start = 0
-        for batch in capped([fitted], options.max_pipeline_size, options.max_pipeline_bytes):
-            part = own.slice(start, batch.num_rows)
-            start += batch.num_rows
-            keys = pc.binary_join_element_wise(prefix, part, b"")
-            yield (
-                keys,
-                upsert(
-                    keys,
-                    [name.encode() for name in names],
-                    [encode(name, batch.column(name)) for name in names],
-                    ttl_seconds=job.options.ttl_seconds,
-                    replace=job.options.mode is WriteMode.OVERWRITE,
-                ),
-            )
-
-
-def _check(job: WriteJob, link: Link, keys: pa.Array, request: Upsert) -> None:
-    statuses = link.statuses(int(request.replies[-1]), request.queued)
-    refuse(job.table, keys, request.replies, statuses.errors)
-
-
-def refuse(
-    table: str, keys: pa.Array, replies: np.ndarray[Any, Any], errors: dict[int, str]
-) -> None:
-    """Raise the error of a request in which the server refused rows, if it did.
-
-    Args:
-        table: for the message.
-        keys: the key of each row.
-        replies: the number of replies before each row's, and in all.
-        errors: the replies that are errors.
-    """
-    if not errors:
-        return
-    rows = np.unique(np.searchsorted(replies, list(errors), side="right") - 1)
-    text = next(iter(errors.values()))
-    raise (reply_error(text) or WriteRejectedError)(
-        f"writing table {table!r}: the server refused {len(rows)} of {len(keys)} rows of a request, "
-        f"such as key {keys[int(rows[0])].as_py()!r}: {text}. Other rows of this write may be "
-        f"stored; writing it again is safe"
+def refusal(table: str, keys: pa.Array, errors: dict[int, str]) -> Exception:
+    """The error for rows that the server refused, by what it said to the first of them."""
+    row, text = next(iter(errors.items()))
+    return (reply_error(text) or WriteRejectedError)(
+        f"writing table {table!r}: the server refused {len(errors)} of {len(keys)} rows of a request, "
+        f"such as key {keys[row].as_py()!r}: {text}. Other rows of this write may be stored; writing "
+        f"it again is safe"
     )
-
-
-def delete_others(
-    table: str,
-    pages: Iterable[pa.Array],
-    written: pa.ChunkedArray,
-    deleting: Link,
-    options: RedisOptions,
-) -> int:
-    """Delete the rows whose keys were not written, and return how many were.
-
-    Args:
-        table: for messages.
-        pages: every key of the table.
-        written: the keys to keep.
-        deleting: the connection for deletes.
-        options: sizes of requests.
-    """
-    deleted = 0
-    for keys in _joined(pages, max(_COMMIT_KEYS, len(written))):
-        stale = keys.filter(pc.invert(pc.is_in(keys, value_set=written)))
-        for start in range(0, len(stale), options.max_pipeline_size):
-            some = stale.slice(start, options.max_pipeline_size)
-            deleting.send(keyed_request(b"UNLINK", some))
-            statuses = deleting.statuses(len(some))
-            refuse(table, some, np.arange(len(some) + 1), statuses.errors)
-            deleted += int(statuses.numbers.sum())
-    return deleted
 
 
 def packed(keys: pa.Array) -> bytes:
@@ -152,17 +237,3 @@ def unpacked(blocks: Iterable[bytes]) -> pa.ChunkedArray:
         with pa.ipc.open_stream(block) as reader:
             chunks += reader.read_all().column("key").chunks
     return pa.chunked_array(chunks, pa.binary())
-
-
-def _joined(pages: Iterable[pa.Array], keys: int) -> Iterator[pa.Array]:
-    """Join pages to arrays of at least ``keys`` keys; the last may be shorter."""
-    held: list[pa.Array] = []
-    count = 0
-    for page in pages:
-        held.append(page)
-        count += len(page)
-        if count >= keys:
-            yield pa.concat_arrays(held)
-            held, count = [], 0
-    if held:
-        yield pa.concat_arrays(held)

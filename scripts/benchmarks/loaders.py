@@ -19,10 +19,12 @@ import pyarrow as pa
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from benchmarks.settings import Settings
 from benchmarks.timing import in_turn, rate, summary, timed
 from connector import TableSource
 from loaders import ShardedSource, SourceDataset, seal
 
+ROWS = 1_000_000
 BATCH_ROWS = 4096
 WORKERS = 2
 WINDOW_ROWS = 2**18
@@ -70,8 +72,9 @@ class RawArrow(IterableDataset[dict[str, torch.Tensor]]):
             yield pa.concat_batches(held)
 
 
-def run(rows: int, repeats: int) -> dict[str, object]:
+def run(settings: Settings) -> dict[str, object]:
     """All figures of the case."""
+    rows = settings.rows_or(ROWS)
     table = make_table(rows)
     absent = []
     with tempfile.TemporaryDirectory() as directory:
@@ -90,7 +93,7 @@ def run(rows: int, repeats: int) -> dict[str, object]:
             contenders["epoch_mosaic"] = timed(lambda: _mosaic_epoch(root / "mosaic"))
         else:
             absent.append("mosaicml-streaming")
-        figures = in_turn(contenders, repeats)
+        figures = in_turn(contenders, settings.repeats)
     figures |= {name: summary([rate]) for name, rate in writing.items()}
     ratios = {"epoch / raw Arrow": rate(figures, "epoch") / rate(figures, "epoch_raw_arrow")}
     if not absent:

@@ -20,12 +20,12 @@ from connector.embedded import serve
 from connector.redis.cursor import (
     END,
     CursorRange,
-    match_pattern,
     node_ranges,
     position,
     ranges,
     reverse_bits,
 )
+from connector.redis.keyspace import escaped
 
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int64())])
 
@@ -156,7 +156,7 @@ def test_no_key_is_missed_beside_a_writer_at_full_speed(server: Server, table: s
 @given(st.binary(max_size=8))
 def test_a_pattern_matches_its_prefix_to_the_letter(prefix: bytes) -> None:
     r"""Checked against the glob rules of the server's documentation: ``\\`` makes a character plain."""
-    pattern = match_pattern(prefix)
+    pattern = escaped(prefix) + b"*"
     assert pattern.endswith(b"*")
     plain, i = b"", 0
     while i < len(pattern) - 1:

@@ -1,0 +1,31 @@
+"""What a run of a benchmark case is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much to measure, and beside whom.
+
+    Attributes:
+        rows: rows of the table, for a case that grows several tables; empty for the case's own.
+        repeats: counted rounds, after one to warm up.
+        peers: what ``scripts/peers`` made; None to leave those peers out.
+    """
+
+    rows: tuple[int, ...] = ()
+    repeats: int = 5
+    peers: Path | None = None
+
+    def rows_or(self, default: int) -> int:
+        """The one number of rows that was asked for, or the default.
+
+        Raises:
+            SystemExit: several were given.
+        """
+        if len(self.rows) > 1:
+            raise SystemExit("this case takes one number of rows; growth takes several")
+        return self.rows[0] if self.rows else default
