@@ -172,19 +172,14 @@ class StatusesAsked:
             if not self.queued:
                 replies.append(reader.status(b":+-"))
                 continue
-            one = rb"-(?!EXECABORT|ERR EXEC without MULTI).*"  # those errors have their one place
-            replies.append(reader.status(b"+-", one))
-            replies += [reader.status(b":+-", one) for _ in range(self.queued)]
-            if reader.starts(b"*-") == b"-":
-                replies.append(
-                    reader.line(rb"-(EXECABORT|ERR EXEC without MULTI).*")[1:].decode(
-                        "utf-8", "replace"
-                    )
-                )
+            replies.append(reader.status(b"+-"))
+            replies += [reader.status(b":+-") for _ in range(self.queued)]
+            if reader.starts(b"*-") == b"-":  # whatever is refused there, nothing was done
+                replies.append(reader.status(b"-"))
                 replies += [0] * self.queued
                 continue
             reader.expect(b"*%d" % self.queued)
-            replies += [0, *(reader.status(b":+-", one) for _ in range(self.queued))]
+            replies += [0, *(reader.status(b":+-") for _ in range(self.queued))]
         errors = {i: reply for i, reply in enumerate(replies) if isinstance(reply, str)}
         return [0 if isinstance(r, str) else r for r in replies], errors, reader.at
 

@@ -19,8 +19,6 @@ from connector.redis.resp.lines import (
     parse_numbers,
 )
 
-_UNDONE = ("EXECABORT", "ERR EXEC without MULTI")  # what EXEC answers in place of results
-
 
 @dataclass(frozen=True)
 class Statuses:
@@ -62,8 +60,8 @@ def parse_statuses(lines: Lines, count: int, queued: int = 0) -> Statuses | None
         for i in np.flatnonzero(kinds == MINUS).tolist()
     }
     refused = np.zeros(len(kinds), np.int64)
-    if queued:
-        refused[[i for i, text in errors.items() if text.startswith(_UNDONE)]] = queued
+    if queued and errors:
+        refused[_undone(kinds, queued)] = queued
     at = np.arange(len(kinds)) + np.cumsum(refused) - refused
     mine = at < count
     kinds, at, refused, used = kinds[mine], at[mine], refused[mine], int(mine.sum())
@@ -84,6 +82,19 @@ def parse_statuses(lines: Lines, count: int, queued: int = 0) -> Statuses | None
     numbers[at[number]] = np.where(negative, -values, values)
     found = {int(at[line]): text for line, text in errors.items() if line < used}
     return Statuses(numbers, found, lines.length_after(used))
+
+
+def _undone(kinds: Bytes, queued: int) -> list[int]:
+    """Where EXEC was answered by an error, from one transaction to the next."""
+    found: list[int] = []
+    at = 1 + queued
+    while at < len(kinds):
+        if kinds[at] == MINUS:
+            found.append(at)
+            at += 2 + queued
+        else:
+            at += 2 + 2 * queued
+    return found
 
 
 def _in_place(lines: Lines, kinds: Bytes, at: Ints, refused: Flags, queued: int) -> Flags:
