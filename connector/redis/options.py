@@ -29,6 +29,22 @@ class ModelName(enum.Enum):
     """How a table's rows lie in the server."""
 
     HASH = "hash"
+    JSON = "json"
+    STRING = "string"
+    LIST = "list"
+    SET = "set"
+    ZSET = "zset"
+    STREAM = "stream"
+    ARROW = "arrow"
+
+
+class ValueCodec(enum.Enum):
+    """How the value of a string holds a row."""
+
+    TEXT = "text"
+    RAW = "raw"
+    MSGPACK = "msgpack"
+    JSON = "json"
 
 
 class OnBadField(enum.Enum):
@@ -154,9 +170,22 @@ class RedisOptions(Options):
     )
     model: ModelName | None = option(
         choice(ModelName),
-        doc="how a table's rows lie: `hash`, a hash for each row; by default as the table was written, "
-        "and hashes for one that is not ours or is new",
+        doc="how a table's rows lie: `hash`, `json` (documents), `string`, `list`, `set`, `zset`, "
+        "`stream`, or `arrow` (record batches under few keys); by default as the table was written, and "
+        "hashes for one that is not ours or is new",
         default=None,
+    )
+    value_codec: ValueCodec = option(
+        choice(ValueCodec),
+        doc="model `string`: what a value is: `text` of one column, the `raw` bytes of one, or all "
+        "columns as `msgpack` or `json`",
+        default=ValueCodec.TEXT,
+    )
+    explode: bool = option(
+        boolean,
+        doc="models `list`, `set` and `zset`: a row for each element, with its index, member or score, "
+        "in place of one with arrays",
+        default=False,
     )
     keys_pattern: str | None = option(
         doc="reading: the rows are the keys that match this glob pattern, whatever the table's name; "

@@ -13,8 +13,8 @@ import redis
 
 from connector.errors import SchemaError
 from connector.redis.keyspace import RESERVED
+from connector.redis.models import build
 from connector.redis.models.model import Model
-from connector.redis.options import ModelName
 from connector.redis.reading import is_wrong_type
 from connector.redis.servers import Servers, single
 from connector.schema import check_append, key_of, keyed
@@ -25,6 +25,7 @@ DEFAULT_KEY = "_id"
 _FORMAT = 1
 _ATTEMPTS = 20  # to add columns, while other writers add theirs
 _MODEL = b"kvlake.model"
+_FIRST_MODEL = "hash"  # of tables that were saved before there was another
 
 
 def schema_key(table: str) -> bytes:
@@ -32,15 +33,15 @@ def schema_key(table: str) -> bytes:
     return f"{RESERVED}schema:{table}".encode()
 
 
-def with_model(schema: pa.Schema, model: ModelName) -> pa.Schema:
+def with_model(schema: pa.Schema, spec: str) -> pa.Schema:
     """The schema, noting how the table's rows lie."""
-    return schema.with_metadata({**(schema.metadata or {}), _MODEL: model.value.encode()})
+    return schema.with_metadata({**(schema.metadata or {}), _MODEL: spec.encode()})
 
 
-def model_of(schema: pa.Schema) -> ModelName | None:
+def model_of(schema: pa.Schema) -> str | None:
     """How the rows of a table of this schema lie, where that is noted."""
     noted = (schema.metadata or {}).get(_MODEL)
-    return None if noted is None else ModelName(noted.decode())
+    return None if noted is None else str(noted.decode())
 
 
 def to_text(schema: pa.Schema) -> str:
@@ -48,7 +49,7 @@ def to_text(schema: pa.Schema) -> str:
     return json.dumps(
         {
             "format": _FORMAT,
-            "model": (model_of(schema) or ModelName.HASH).value,
+            "model": model_of(schema) or _FIRST_MODEL,
             "key": list(key_of(schema)),
             "columns": {field.name: str(field.type) for field in schema},
             "arrow": base64.b64encode(schema.remove_metadata().serialize().to_pybytes()).decode(),
@@ -67,7 +68,9 @@ def from_text(table: str, text: bytes | str) -> pa.Schema:
         if saved["format"] != _FORMAT:
             raise ValueError(f"it has format {saved['format']}, and this version reads {_FORMAT}")
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(saved["arrow"])))
-        return with_model(keyed(schema, saved["key"]), ModelName(saved.get("model", "hash")))
+        spec = saved.get("model", _FIRST_MODEL)
+        build(spec)
+        return with_model(keyed(schema, saved["key"]), spec)
     except (ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
         raise SchemaError(
             f"the schema of table {table!r}, saved under {schema_key(table)!r}, cannot be read: {error}"
@@ -171,7 +174,7 @@ def _cut(pages: Iterable[pa.Array], rows: int) -> Iterator[pa.Array]:
             yield page.slice(start, rows)
 
 
-def inferred(table: str, columns: Sequence[pa.Field], key: str, model: ModelName) -> pa.Schema:
+def inferred(table: str, columns: Sequence[pa.Field], key: str, spec: str) -> pa.Schema:
     """A schema of columns that were inferred.
 
     Raises:
@@ -183,4 +186,4 @@ def inferred(table: str, columns: Sequence[pa.Field], key: str, model: ModelName
             f"name another with key.column"
         )
     schema = pa.schema([pa.field(key, pa.string(), nullable=False), *columns])
-    return with_model(keyed(schema, [key], inferred=True), model)
+    return with_model(keyed(schema, [key], inferred=True), spec)

@@ -289,4 +289,10 @@ def single(servers: Servers, key: bytes, run: Callable[[redis.Redis], T]) -> T:
     raise failed
 
 
+def has_command(servers: Servers, name: str) -> bool:
+    """Whether the servers know a command, such as that of a module."""
+    found = single(servers, b"", lambda client: client.execute_command("COMMAND INFO", name))  # type: ignore[no-untyped-call]
+    return bool(found and found[0])
+
+
 _PASSING = (exceptions.TryAgainError, exceptions.ClusterDownError, redis.ReadOnlyError)

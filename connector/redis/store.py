@@ -18,11 +18,11 @@ from connector.redis.deleting import delete_keys, others
 from connector.redis.exchange import Links
 from connector.redis.keyspace import Keyspace, without_bookkeeping
 from connector.redis.link import translated
-from connector.redis.models import MODELS
+from connector.redis.models import build, spec_of
 from connector.redis.models.model import Model
 from connector.redis.options import ModelName, OnBadKey, RedisOptions
 from connector.redis.reading import METADATA, TTL, ReadCounts, RowReader, is_wrong_type
-from connector.redis.servers import Cluster, Servers, connect
+from connector.redis.servers import Cluster, Servers, connect, has_command
 from connector.redis.slot_range import SlotLister, SlotRange, slot_ranges
 from connector.redis.writing import RowWriter, unpacked
 from connector.scan import Partition, Scan
@@ -101,7 +101,7 @@ class RedisStore(Store):
                 f"matches {keyspace.pattern.decode(errors='replace')!r}"
             )
         columns = model.infer(table, rows)
-        return saved.inferred(table, columns, key[0] if key else saved.DEFAULT_KEY, model.name)
+        return saved.inferred(table, columns, key[0] if key else saved.DEFAULT_KEY, model.spec)
 
     def plan(self, scan: Scan, parts: int) -> Sequence[Partition]:
         keyspace = self._keyspace(scan.table)
@@ -161,7 +161,7 @@ class RedisStore(Store):
             check_append(table, stored, plain, key, add=options.evolution is SchemaEvolution.ADD)
         if ttl is not None:
             plain = plain.append(schema.field(ttl).remove_metadata())
-        return WriteJob(table, saved.with_model(plain, model.name), key, options, ttl)
+        return WriteJob(table, saved.with_model(plain, model.spec), key, options, ttl)
 
     def write_part(self, job: WriteJob, batches: Iterable[pa.RecordBatch]) -> WriteResult:
         if job.options.mode is WriteMode.APPEND:
@@ -212,13 +212,13 @@ class RedisStore(Store):
             SchemaError: the two contradict each other.
         """
         noted = None if schema is None else saved.model_of(schema)
-        asked = self._options.model
-        if noted and asked and noted is not asked:
+        asked = spec_of(self._options, lambda: has_command(self._servers, "JSON.GET"))
+        if noted and asked and noted != asked:
             raise SchemaError(
-                f"table {table!r} was written with model {noted.value!r}, and option 'model' says "
-                f"{asked.value!r}; leave the option out, or write with mode overwrite"
+                f"table {table!r} was written with model {noted!r}, and the options ask for {asked!r}; "
+                f"leave option 'model' out, or write with mode overwrite"
             )
-        return MODELS[noted or asked or ModelName.HASH]
+        return build(noted or asked or ModelName.HASH.value)
 
     def _keyspace(self, table: str) -> Keyspace:
         pattern = self._options.keys_pattern

@@ -17,7 +17,6 @@ from connector.redis.commands import Text, argument, bulk, const, joined, keyed_
 from connector.redis.link import Link
 from connector.redis.models.inferring import narrowest
 from connector.redis.models.model import Found
-from connector.redis.options import ModelName
 from connector.redis.steps import Counts, Step
 
 PRESENT = b""
@@ -53,7 +52,7 @@ class HashFetch:
 class HashModel:
     """Rows as hashes; numbers are text, lists of numbers raw vectors, other nested values JSON."""
 
-    name: ClassVar[ModelName] = ModelName.HASH
+    spec: ClassVar[str] = "hash"
     kinds: ClassVar[tuple[str, ...]] = ("hash",)
 
     def fetch(self, columns: Sequence[pa.Field]) -> HashFetch:

@@ -11,7 +11,6 @@ import pyarrow as pa
 import redis
 
 from connector.redis.link import Link
-from connector.redis.options import ModelName
 from connector.redis.steps import Step
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -63,12 +62,16 @@ class Model(Protocol):
     """One way in which rows lie under keys: a row, or several, a key.
 
     Attributes:
-        name: its name as an option.
+        spec: its name as an option, and where there are several ways ``/`` and which: what is saved
+            with a table that is written so.
         kinds: the types of key that it reads, as TYPE names them; the first is the one it writes.
     """
 
-    name: ClassVar[ModelName]
-    kinds: ClassVar[tuple[str, ...]]
+    @property
+    def spec(self) -> str: ...
+
+    @property
+    def kinds(self) -> tuple[str, ...]: ...
 
     def fetch(self, columns: Sequence[pa.Field]) -> Fetch:
         """How these columns, none of them a key column, are asked for. They may be none at all."""
