@@ -21,7 +21,17 @@ from connector.memory import MemoryStore
 from connector.registry import open_store
 from connector.scan import Partition, Scan
 from connector.source import MappedSource, Source, TableSource, read_all
-from connector.store import Store, StoreSource, WriteJob, WriteMode, WriteOptions, WriteResult
+from connector.store import (
+    SchemaEvolution,
+    Store,
+    StoreSource,
+    WriteFields,
+    WriteJob,
+    WriteMode,
+    WriteOptions,
+    WriteResult,
+    WriteRows,
+)
 
 __all__ = [
     "AuthenticationError",
@@ -36,6 +46,7 @@ __all__ = [
     "PlanExpiredError",
     "Scan",
     "SchemaError",
+    "SchemaEvolution",
     "ShardCorruptError",
     "Source",
     "Store",
@@ -46,11 +57,13 @@ __all__ = [
     "TableNotFoundError",
     "TableSource",
     "TokenMismatchError",
+    "WriteFields",
     "WriteJob",
     "WriteMode",
     "WriteOptions",
     "WriteRejectedError",
     "WriteResult",
+    "WriteRows",
     "open_store",
     "read_all",
 ]

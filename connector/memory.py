@@ -23,7 +23,15 @@ from connector.schema import (
     keyed,
 )
 from connector.source import RowRange
-from connector.store import Store, WriteJob, WriteMode, WriteOptions, WriteResult
+from connector.store import (
+    SchemaEvolution,
+    Store,
+    WriteJob,
+    WriteMode,
+    WriteOptions,
+    WriteResult,
+    WriteRows,
+)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -75,7 +83,7 @@ class MemoryStore(Store):
             yield conform(batch, scan.output)
 
     def begin(self, table: str, schema: pa.Schema, options: WriteOptions) -> WriteJob:
-        if options.ttl_seconds is not None:
+        if options.ttl_seconds is not None or options.ttl_column is not None:
             raise OptionError(f"table {table!r}: rows in memory do not expire; leave out the ttl")
         stored = self._tables[table].rows.schema if table in self._tables else None
         key = options.key or (key_of(stored) if stored is not None else ())
@@ -84,26 +92,30 @@ class MemoryStore(Store):
         check_names(table, schema)
         check_key(table, schema, key)
         if stored is not None and options.mode is WriteMode.APPEND:
-            check_append(table, stored, schema, key)
+            check_append(table, stored, schema, key, add=options.evolution is SchemaEvolution.ADD)
         return WriteJob(table, schema.remove_metadata(), key, options)
 
     def write_part(self, job: WriteJob, batches: Iterable[pa.RecordBatch]) -> WriteResult:
         tables = self._tables if job.options.mode is WriteMode.APPEND else self._staged
         name = job.table if job.options.mode is WriteMode.APPEND else job.id
-        written = 0
+        written = skipped = 0
         for given in batches:
             batch = conform(given, job.schema)
             names = encode_keys([batch.column(name) for name in job.key], job.key)
             check_rows(job.table, job.key, batch, names)
-            tables[name] = _upsert(tables.get(name, _empty(job)), batch, names)
-            written += batch.num_rows
-        return WriteResult(written)
+            old = _widened(tables.get(name, _empty(job)), job)
+            chosen = _chosen(job, old, names)
+            tables[name] = _upsert(old, batch.filter(chosen), names.filter(chosen), job.replaces)
+            written += chosen.true_count
+            skipped += len(chosen) - chosen.true_count
+        return WriteResult(written, skipped=skipped)
 
     def commit(self, job: WriteJob, results: Sequence[WriteResult]) -> None:
         if job.options.mode is WriteMode.OVERWRITE:
             self._tables[job.table] = self._staged.pop(job.id, _empty(job))
         else:
-            self._tables.setdefault(job.table, _empty(job))
+            old = self._tables.get(job.table, _empty(job))
+            self._tables[job.table] = _widened(old, job)
 
     def abort(self, job: WriteJob) -> None:
         self._staged.pop(job.id, None)
@@ -124,15 +136,37 @@ def _empty(job: WriteJob) -> _Table:
     return _Table(keyed(job.schema, job.key).empty_table(), pa.array([], pa.binary()))
 
 
-def _upsert(old: _Table, batch: pa.RecordBatch, names: pa.Array) -> _Table:
-    """Put the batch's rows in place of those with the same keys; columns it lacks are kept."""
+def _widened(old: _Table, job: WriteJob) -> _Table:
+    """The table with the columns that the job adds to it, all null."""
+    rows = old.rows
+    for item in job.schema:
+        if item.name not in rows.schema.names:
+            rows = rows.append_column(item, pa.nulls(rows.num_rows, item.type))
+    return _Table(rows.replace_schema_metadata(old.rows.schema.metadata), old.names)
+
+
+def _chosen(job: WriteJob, old: _Table, names: pa.Array) -> pa.BooleanArray:
+    """Which rows of a batch are written."""
+    known = pc.is_in(names, value_set=old.names)
+    if job.options.rows is WriteRows.UPDATE:
+        return known
+    return pc.invert(known) if job.options.rows is WriteRows.INSERT else pc.true_unless_null(names)
+
+
+def _upsert(old: _Table, batch: pa.RecordBatch, names: pa.Array, replace: bool) -> _Table:
+    """Put the batch's rows in place of those with the same keys.
+
+    Columns that the batch lacks are kept, or null where rows are replaced.
+    """
     place = pc.index_in(names, value_set=old.names)
-    columns = [
-        pa.chunked_array([batch.column(field.name)])
-        if batch.schema.get_field_index(field.name) >= 0
-        else old.rows.column(field.name).take(place)
-        for field in old.rows.schema
-    ]
+    columns = []
+    for field in old.rows.schema:
+        if batch.schema.get_field_index(field.name) >= 0:
+            columns.append(pa.chunked_array([batch.column(field.name)]))
+        elif replace:
+            columns.append(pa.chunked_array([pa.nulls(len(names), field.type)]))
+        else:
+            columns.append(old.rows.column(field.name).take(place))
     fresh = pa.Table.from_arrays(columns, schema=old.rows.schema)
     stay = pc.invert(pc.is_in(old.names, value_set=names))
     return _Table(

@@ -83,11 +83,15 @@ def server(request: pytest.FixtureRequest) -> Server:
     return found
 
 
-@pytest.fixture(params=["memory", "valkey", "redis"])
+@pytest.fixture(params=["memory", "valkey", "redis", "cluster"])
 def store_url(request: pytest.FixtureRequest) -> str:
     """The URL of each store in turn, holding nothing of ours."""
     if request.param == "memory":
         return "memory://"
+    if request.param == "cluster":
+        clusters = request.getfixturevalue("_clusters")
+        clusters("redis").clear()
+        return str(clusters("redis").url)
     found = request.getfixturevalue(f"{request.param}_server")
     assert isinstance(found, Server)
     return found.url
