@@ -218,7 +218,7 @@ def test_an_overwrite_keeps_what_it_could_not_replace(table: str, tmp_path: Path
         redis.Redis.from_url(server.url) as raw,
     ):
         store.write(table, [rows(10)], BY_ID)
-        job = store.begin(table, rows(0).schema, options)
+        job = store.begin(table, rows(1).schema, options)
         first = store.write_part(job, [rows(3)])
         raw.config_set("maxmemory", 1)
         second = store.write_part(job, [rows(8).slice(3)])
