@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
@@ -51,3 +52,11 @@ def gathered(
 
 def _joined(run: list[pa.RecordBatch]) -> pa.RecordBatch:
     return pa.concat_batches(run) if len(run) > 1 else run[0]
+
+
+def limited(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The first ``rows`` rows, and then no further: the iterator is closed."""
+    with contextlib.closing(batches) as source:  # type: ignore[type-var]
+        while rows > 0 and (batch := next(source, None)) is not None:
+            yield batch.slice(0, rows)
+            rows -= batch.num_rows

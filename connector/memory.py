@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from connector.batching import capped
 from connector.codecs import encode_keys
 from connector.errors import OptionError, TableNotFoundError
 from connector.options import Options, option
-from connector.scan import Partition, Scan, even_ranges
+from connector.scan import KeyList, Partition, Scan, even_ranges
 from connector.schema import (
     check_append,
     check_key,
@@ -24,6 +25,7 @@ from connector.schema import (
 )
 from connector.source import RowRange
 from connector.store import (
+    Keys,
     SchemaEvolution,
     Store,
     WriteJob,
@@ -31,6 +33,7 @@ from connector.store import (
     WriteOptions,
     WriteResult,
     WriteRows,
+    encoded,
 )
 
 
@@ -71,16 +74,23 @@ class MemoryStore(Store):
         return self._get(table).rows.schema
 
     def plan(self, scan: Scan, parts: int) -> Sequence[Partition]:
-        ranges = even_ranges(self._get(scan.table).rows.num_rows, parts)
+        rows = self._get(scan.table).rows.num_rows
+        ranges = even_ranges(math.ceil(rows * (scan.sample or 1)), parts)
         return [RowRange(i, rows.start, rows.stop) for i, rows in enumerate(ranges)]
 
     def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
-        assert isinstance(partition, RowRange)
-        rows = self._get(scan.table).rows
-        rows = rows.slice(partition.start, partition.stop - partition.start)
-        rows = rows.select(scan.output.names).replace_schema_metadata(None)
-        for batch in capped(rows.to_batches(), scan.batch_rows, scan.batch_bytes):
-            yield conform(batch, scan.output)
+        table = self._get(scan.table)
+        wanted = scan.unfiltered
+        if isinstance(partition, KeyList):
+            place = pc.index_in(partition.names, value_set=table.names)
+            rows = table.rows.take(place.drop_null())
+        else:
+            assert isinstance(partition, RowRange)
+            rows = table.rows.slice(partition.start, partition.stop - partition.start)
+        rows = rows.select(wanted.output.names).replace_schema_metadata(None)
+        for whole in rows.to_batches(max_chunksize=scan.batch_rows):
+            batch = scan.filtered(conform(whole, wanted.output))
+            yield from capped([batch], scan.batch_rows, scan.batch_bytes)
 
     def begin(self, table: str, schema: pa.Schema, options: WriteOptions) -> WriteJob:
         if options.ttl_seconds is not None or options.ttl_column is not None:
@@ -119,6 +129,18 @@ class MemoryStore(Store):
 
     def abort(self, job: WriteJob) -> None:
         self._staged.pop(job.id, None)
+
+    def delete(self, table: str, keys: Keys) -> int:
+        old = self._get(table)
+        names = encoded(keys, old.rows.schema, key_of(old.rows.schema))
+        stay = pc.invert(pc.is_in(old.names, value_set=names))
+        self._tables[table] = _Table(old.rows.filter(stay), old.names.filter(stay))
+        return len(stay) - stay.true_count
+
+    def drop(self, table: str) -> int:
+        rows = self._get(table).rows.num_rows
+        del self._tables[table]
+        return rows  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Keeps the tables: they live as long as the store."""

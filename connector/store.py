@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import enum
+import functools
+import hashlib
 import itertools
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from connector.batching import limited
+from connector.codecs import decode_keys, encode_keys
 from connector.digests import digest
-from connector.errors import OptionError
+from connector.errors import OptionError, SchemaError
+from connector.filters import Filter, bind, columns_of, key_values, parse_filter
 from connector.options import Options
-from connector.scan import Partition, Scan
+from connector.scan import KeyList, Partition, Scan, key_lists, pack_keys
 from connector.schema import key_of
+
+Keys: TypeAlias = "pa.Table | pa.RecordBatch | pa.Array | pa.ChunkedArray | Sequence[Any]"
 
 
 class WriteMode(enum.Enum):
@@ -185,13 +193,18 @@ class Store(ABC):
 
     @abstractmethod
     def plan(self, scan: Scan, parts: int) -> Sequence[Partition]:
-        """Cut a scan into about ``parts`` partitions that cover the table together."""
+        """Cut a scan into about ``parts`` partitions that cover the table together.
+
+        A ``sample`` of the scan is the store's to take; its ``filter`` and ``limit`` do not matter here.
+        """
 
     @abstractmethod
     def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
         """Yield the partition's batches, each of ``scan.output`` exactly and never empty.
 
-        Closing the iterator early frees its connection.
+        Only rows that ``scan.filter`` lets through are yielded. The partition is one that ``plan``
+        made, or a KeyList, of which rows that are not there are left out. Closing the iterator early
+        frees its connection.
         """
 
     @abstractmethod
@@ -221,6 +234,18 @@ class Store(ABC):
         """End a job that failed. Deletes no row; the rows written so far stay."""
 
     @abstractmethod
+    def delete(self, table: str, keys: Keys) -> int:
+        """Delete the rows with these keys, see ``encoded``, and return how many there were.
+
+        Raises:
+            TableNotFoundError, SchemaError: the table, or its key, is not known.
+        """
+
+    @abstractmethod
+    def drop(self, table: str) -> int:
+        """Delete all rows of a table, and what is saved about it; return how many rows there were."""
+
+    @abstractmethod
     def close(self) -> None:
         """Free the connections. The store opens them again if it is used again."""
 
@@ -244,6 +269,35 @@ class Store(ABC):
             raise
         return result
 
+    def lookup(
+        self, table: str, keys: Keys, columns: Sequence[str] | None = None
+    ) -> pa.RecordBatch:
+        """The rows with these keys, in the order of the keys.
+
+        A key that stands twice is fetched once. Where there is no row, every column but those of the
+        key is null. The table's schema is read once for each store object: open another after it
+        has changed.
+
+        Args:
+            table: name of the table.
+            keys: see ``encoded``.
+            columns: the columns wanted beside the key's, which come first; None for all.
+
+        Raises:
+            TableNotFoundError: there is no such table.
+            SchemaError: there is no such column, or the keys do not fit.
+        """
+        asked = None if columns is None else tuple(columns)
+        if (table, asked) not in self._lookups:
+            full = self.schema(table)
+            names = dict.fromkeys([*key_of(full), *(full.names if asked is None else asked)])
+            self._lookups[table, asked] = Lookup(self.source(table, schema=full, columns=[*names]))
+        return self._lookups[table, asked].rows(keys)
+
+    @functools.cached_property
+    def _lookups(self) -> dict[tuple[str, tuple[str, ...] | None], Lookup]:
+        return {}
+
     def source(
         self,
         table: str,
@@ -251,6 +305,10 @@ class Store(ABC):
         columns: Sequence[str] | None = None,
         schema: pa.Schema | None = None,
         key: Sequence[str] = (),
+        filter: str | Filter | None = None,
+        keys: Keys | None = None,
+        limit: int | None = None,
+        sample: float | None = None,
         parts: int = 8,
         batch_rows: int = 16_384,
         batch_bytes: int = 32 << 20,
@@ -262,6 +320,12 @@ class Store(ABC):
             columns: the columns wanted, in order; None for all.
             schema: the table's columns, where they are neither saved nor to be inferred.
             key: the key columns, where they are not saved with the table.
+            filter: the rows wanted, as SQL-like text or as an object of ``connector.filters``. One that
+                fixes the key, by ``=`` or ``IN``, asks for those rows alone and scans nothing.
+            keys: the keys of the rows wanted, see ``encoded``; keys that are not there are left out.
+            limit: most rows wanted in all. The table is read as one partition then, and no further
+                than needed.
+            sample: about which share of the rows is wanted, chosen by their keys.
             parts: about how many partitions to plan; a small table has fewer.
             batch_rows: most rows in a batch.
             batch_bytes: most bytes of column data in a batch of more than one row.
@@ -271,8 +335,13 @@ class Store(ABC):
             SchemaError: ``columns`` or ``key`` names a column that is not there.
         """
         full = self.schema(table, key) if schema is None else schema
-        for name in columns or ():
+        if isinstance(filter, str):
+            filter = parse_filter(filter)
+        asked = [*(columns or ()), *(columns_of(filter) if filter is not None else ())]
+        for name in dict.fromkeys(asked):
             if name in self.metadata.names and name not in full.names:
+                if columns is None:
+                    columns = full.names
                 full = full.append(self.metadata.field(name))
         scan = Scan(
             table=table,
@@ -281,8 +350,12 @@ class Store(ABC):
             columns=None if columns is None else tuple(columns),
             batch_rows=batch_rows,
             batch_bytes=batch_bytes,
+            filter=None if filter is None else bind(filter, full, table),
+            limit=limit,
+            sample=sample,
         )
-        return StoreSource(self, scan, parts)
+        names = None if keys is None else encoded(keys, scan.schema, scan.key)
+        return StoreSource(self, scan, parts, names)
 
     def __enter__(self) -> Self:
         return self
@@ -298,11 +371,19 @@ class Store(ABC):
 
 @dataclass(frozen=True)
 class StoreSource:
-    """A scan of one table in a store, cut into about ``parts`` partitions."""
+    """A scan of one table in a store, cut into about ``parts`` partitions.
+
+    Attributes:
+        store: where the table is.
+        scan: what is read of it.
+        parts: about how many partitions to plan.
+        names: the encoded keys of the rows wanted; None for all rows.
+    """
 
     store: Store
     scan: Scan
     parts: int = 8
+    names: pa.Array | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -321,10 +402,88 @@ class StoreSource:
 
     @property
     def fingerprint(self) -> str:
-        return digest(self.store.location, self.scan.table, self.scan.output, self.scan.key)
+        scan = self.scan
+        chosen = [str(scan.filter), scan.limit, scan.sample]
+        if self.names is not None:
+            chosen.append(hashlib.sha256(pack_keys(self.names)).hexdigest())
+        chosen = [] if chosen == ["None", None, None] else chosen
+        return digest(self.store.location, scan.table, scan.output, scan.key, *chosen)
 
     def partitions(self) -> Sequence[Partition]:
-        return self.store.plan(self.scan, self.parts)
+        parts = self.parts if self.scan.limit is None else 1
+        names = self._names()
+        return self.store.plan(self.scan, parts) if names is None else key_lists(names, parts)
 
     def read(self, partition: Partition) -> Iterator[pa.RecordBatch]:
-        return self.store.read(self.scan, partition)
+        batches = self.store.read(self.scan, partition)
+        return batches if self.scan.limit is None else limited(batches, self.scan.limit)
+
+    def _names(self) -> pa.Array | None:
+        """The encoded keys of the rows that can be wanted, where they are known."""
+        if self.names is not None or self.scan.filter is None:
+            return self.names
+        values, _ = key_values(self.scan.filter, self.scan.key)
+        if values is None:
+            return None
+        return encoded(values, self.scan.schema, self.scan.key)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Rows of one table by their keys. The source has the key columns first."""
+
+    source: StoreSource
+
+    def rows(self, keys: Keys) -> pa.RecordBatch:
+        """See ``Store.lookup``."""
+        scan = self.source.scan
+        names = encoded(keys, scan.schema, scan.key)
+        output = scan.output
+        if not len(names):
+            return pa.RecordBatch.from_pylist([], schema=output)
+        part = KeyList(0, pack_keys(names.unique()))
+        found = pa.concat_batches(self._read(part))
+        own = encode_keys([found.column(name) for name in scan.key], scan.key)
+        rows = found.take(pc.index_in(names, value_set=own))
+        asked = decode_keys(names, [scan.schema.field(name) for name in scan.key])
+        columns = [*asked, *rows.columns[len(asked) :]]
+        return pa.RecordBatch.from_arrays(columns, names=output.names)
+
+    def _read(self, part: KeyList) -> list[pa.RecordBatch]:
+        read = self.source.store.read(self.source.scan, part)
+        return [*read] or [pa.RecordBatch.from_pylist([], schema=self.source.scan.output)]
+
+
+def encoded(keys: Keys, schema: pa.Schema, key: Sequence[str]) -> pa.Array:
+    """Keys as a store writes them, one ``pa.binary()`` value each.
+
+    Args:
+        keys: an Arrow table or batch that has the key columns; or an Arrow array or a sequence of
+            values of the one key column; or a sequence of tuples, one value for each key column.
+        schema: the table's columns.
+        key: the key columns.
+
+    Raises:
+        SchemaError: the keys are not of the key columns' types, or one of them is null.
+    """
+    if isinstance(keys, (pa.Table, pa.RecordBatch)):
+        columns = [keys.column(name) for name in key]
+    elif isinstance(keys, (pa.Array, pa.ChunkedArray)):
+        columns = [keys]
+    else:
+        rows = [item if isinstance(item, tuple) else (item,) for item in keys]
+        if any(len(row) != len(key) for row in rows):
+            raise SchemaError(f"each key must have a value for each of {', '.join(key)}")
+        columns = [[row[i] for row in rows] for i in range(len(key))]
+    arrays = []
+    for name, column in zip(key, columns, strict=True):
+        kind = schema.field(name).type
+        try:
+            array = pa.array(column, kind) if isinstance(column, list) else column.cast(kind)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            raise SchemaError(f"keys do not fit column {name!r} of type {kind}: {error}") from error
+        arrays.append(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array)
+    names = encode_keys(arrays, key)
+    if names.null_count:
+        raise SchemaError(f"{names.null_count} of {len(names)} keys are null")
+    return names

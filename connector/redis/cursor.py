@@ -37,11 +37,13 @@ class CursorRange(Partition):
         start: first position.
         stop: position behind the last.
         run_id: the run of the server that the range is of; empty for the whole keyspace.
+        keep: the share of its keys that is wanted.
     """
 
     start: int = 0
     stop: int = END
     run_id: str = ""
+    keep: float = 1.0
 
     @property
     def whole(self) -> bool:

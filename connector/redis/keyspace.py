@@ -50,6 +50,10 @@ class Keyspace:
         prefix = re.sub(rb"\\(.)", rb"\1", literal[1], flags=re.DOTALL) if literal else b""
         return Keyspace(prefix, text, by_pattern=True)
 
+    def narrowed(self, pattern: str) -> Keyspace:
+        """Those of a table's keys whose names match a pattern."""
+        return Keyspace(self.prefix, escaped(self.prefix) + pattern.encode(), by_pattern=True)
+
     def own(self, keys: pa.Array) -> pa.Array:
         """Those of some keys that are this table's, as a server that matches the pattern would say."""
         if not self.by_pattern:

@@ -38,10 +38,17 @@ _FAILED = (StoreUnavailableError, StoreTimeoutError)
 
 @dataclass(frozen=True, slots=True)
 class SlotRange(Partition):
-    """Slots ``start`` to ``stop`` of a cluster, wherever they are when it is read."""
+    """Slots ``start`` to ``stop`` of a cluster, wherever they are when it is read.
+
+    Attributes:
+        start: first slot.
+        stop: slot behind the last.
+        keep: the share of its keys that is wanted.
+    """
 
     start: int
     stop: int
+    keep: float = 1.0
 
 
 def slot_ranges(keyspace: Keyspace, parts: int) -> list[SlotRange]:

@@ -13,27 +13,28 @@ from connector.batching import capped, gathered
 from connector.errors import OptionError, SchemaError, TableNotFoundError
 from connector.pace import Pace
 from connector.redis import saved
-from connector.redis.cursor import CursorRange, check_run, node_ranges, scan_keys
 from connector.redis.deleting import delete_keys, others
 from connector.redis.exchange import Links
-from connector.redis.keyspace import Keyspace, without_bookkeeping
+from connector.redis.keyspace import Keyspace
 from connector.redis.link import translated
 from connector.redis.models import build, spec_of
 from connector.redis.models.model import Model
 from connector.redis.options import ModelName, OnBadKey, RedisOptions
+from connector.redis.partitions import partition_keys, plan, whole
 from connector.redis.reading import METADATA, TTL, ReadCounts, RowReader, is_wrong_type
-from connector.redis.servers import Cluster, Servers, connect, has_command
-from connector.redis.slot_range import SlotLister, SlotRange, slot_ranges
-from connector.redis.writing import RowWriter, unpacked
-from connector.scan import Partition, Scan
+from connector.redis.servers import Servers, connect, has_command, single
+from connector.redis.writing import RowWriter
+from connector.scan import Partition, Scan, unpack_keys
 from connector.schema import check_append, check_key, check_names, key_of, keyed
 from connector.store import (
+    Keys,
     SchemaEvolution,
     Store,
     WriteJob,
     WriteMode,
     WriteOptions,
     WriteResult,
+    encoded,
 )
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,8 @@ class RedisStore(Store):
         keyspace, model = self._keyspace(table), self._model(table)
         doing = f"looking at table {table!r} in {self.location}"
         with translated(doing), Links(self._servers, doing, replica=True) as links:
-            pages = self._pages(self._whole(keyspace), keyspace, links, doing)
+            part = whole(self._servers, keyspace)
+            pages = partition_keys(part, keyspace, self._servers, links, self._options, doing)
             try:
                 rows = saved.sample(
                     self._servers,
@@ -106,10 +108,7 @@ class RedisStore(Store):
     def plan(self, scan: Scan, parts: int) -> Sequence[Partition]:
         keyspace = self._keyspace(scan.table)
         with translated(f"planning table {scan.table!r} in {self.location}"):
-            if isinstance(self._servers, Cluster):
-                return slot_ranges(keyspace, parts)
-            pool = self._servers.pool("", replica=True)
-            return node_ranges(redis.Redis(connection_pool=pool), parts)
+            return plan(self._servers, keyspace, parts, scan.sample or 1.0)
 
     def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
         doing = f"reading partition {partition.index} of table {scan.table!r} from {self.location}"
@@ -118,10 +117,11 @@ class RedisStore(Store):
         with translated(doing):
             servers = self._servers
         with Links(servers, doing, replica=True) as links:
+            model = self._model(scan.table, scan.schema)
             reader = RowReader(
-                scan=scan,
+                scan=scan.unfiltered,
                 keyspace=keyspace,
-                model=self._model(scan.table, scan.schema),
+                model=model,
                 servers=servers,
                 links=links,
                 doing=doing,
@@ -130,8 +130,17 @@ class RedisStore(Store):
                 window_rows=min(self._options.max_pipeline_size, scan.batch_rows),
                 window_bytes=min(self._options.max_pipeline_bytes, scan.batch_bytes),
             )
-            pages = self._pages(partition, keyspace, links, doing)
-            batches = gathered(reader.batches(pages), scan.batch_rows, scan.batch_bytes)
+            pages = partition_keys(
+                partition,
+                keyspace,
+                servers,
+                links,
+                self._options,
+                doing,
+                kind=model.kinds[0] if self._options.filter_keys_by_type else None,
+            )
+            wanted = (scan.filtered(batch) for batch in reader.batches(pages))
+            batches = gathered(wanted, scan.batch_rows, scan.batch_bytes)
             for batch in capped(batches, scan.batch_rows, scan.batch_bytes):
                 pace.wait(batch.num_rows)
                 yield batch
@@ -179,7 +188,7 @@ class RedisStore(Store):
         Every task's result brings the keys that it wrote, compressed; they are held here at once.
         """
         rows = sum(result.rows + result.rejected for result in results)
-        written = unpacked(block for result in results for block in result.keys)
+        written = unpack_keys(block for result in results for block in result.keys)
         if job.options.mode is WriteMode.APPEND:
             self._extend(job)
             return
@@ -190,11 +199,41 @@ class RedisStore(Store):
             )
         with translated(f"saving the schema of table {job.table!r} to {self.location}"):
             saved.replace(self._servers, job.table, _saved_schema(job))
-        deleted = self._delete(job.table, written)
+        deleted = self._delete(Keyspace.of_table(job.table), job.table, written)
         log.info("overwrote table %r: %d rows, %d old ones deleted", job.table, rows, deleted)
 
     def abort(self, job: WriteJob) -> None:
         """Nothing to undo: an aborted job's rows stay, and no row was deleted."""
+
+    def delete(self, table: str, keys: Keys) -> int:
+        schema = self.schema(table)
+        names = encoded(keys, schema, key_of(schema))
+        doing = f"deleting rows of table {table!r} in {self.location}"
+        with translated(doing):
+            servers = self._servers
+        pages = [self._keyspace(table).keys(names.unique())]
+        return delete_keys(table, pages, servers, doing, self._options.max_pipeline_size)
+
+    def delete_matching(self, table: str, pattern: str) -> int:
+        """Delete the rows whose keys, without the table's name, match a glob pattern.
+
+        Args:
+            table: name of the table.
+            pattern: as the server's KEYS takes it, such as ``2013-*``.
+
+        Returns:
+            How many rows were deleted.
+        """
+        return self._delete(Keyspace.of_table(table).narrowed(pattern), table)
+
+    def drop(self, table: str) -> int:
+        rows = self.delete_matching(table, "*")
+        key = saved.schema_key(table)
+        with translated(f"dropping table {table!r} in {self.location}"):
+            known = single(self._servers, key, lambda client: client.delete(key))
+        if not (rows or known):
+            raise TableNotFoundError(f"there is no table {table!r} in {self.location}")
+        return rows
 
     def close(self) -> None:
         if "_servers" in self.__dict__:
@@ -224,32 +263,6 @@ class RedisStore(Store):
         pattern = self._options.keys_pattern
         return Keyspace.of_table(table) if pattern is None else Keyspace.of_pattern(pattern)
 
-    def _whole(self, keyspace: Keyspace) -> Partition:
-        """One partition for the whole table."""
-        if isinstance(self._servers, Cluster):
-            return slot_ranges(keyspace, 1)[0]
-        return CursorRange(0)
-
-    def _pages(
-        self, partition: Partition, keyspace: Keyspace, links: Links, doing: str
-    ) -> Iterator[pa.Array]:
-        """The keys of a partition."""
-        servers, options = self._servers, self._options
-        if isinstance(partition, SlotRange):
-            assert isinstance(servers, Cluster)
-            lister = SlotLister(servers, links, keyspace, options.scan_count, doing)
-            yield from lister.keys(partition)
-            return
-        assert isinstance(partition, CursorRange)
-        kind = (
-            self._model(keyspace.pattern.decode()).kinds[0] if options.filter_keys_by_type else None
-        )
-        link = links.to("", "scan")
-        with translated(doing):  # after connecting: a later restart breaks the connection
-            check_run(redis.Redis(connection_pool=servers.pool("", replica=True)), partition)
-        pages = scan_keys(link, partition, keyspace.pattern, options.scan_count, kind)
-        yield from map(without_bookkeeping, pages) if keyspace.by_pattern else pages
-
     def _saved(self, table: str) -> pa.Schema | None:
         self._keyspace(table)
         with translated(f"reading the schema of table {table!r} from {self.location}"):
@@ -260,16 +273,16 @@ class RedisStore(Store):
         with translated(f"saving the schema of table {job.table!r} to {self.location}"):
             saved.extend(self._servers, job.table, _saved_schema(job), add=add)
 
-    def _delete(self, table: str, written: pa.ChunkedArray) -> int:
-        """Delete the rows of a table whose keys are not among the written ones."""
-        doing = f"deleting the old rows of table {table!r} in {self.location}"
-        keyspace = Keyspace.of_table(table)
+    def _delete(self, keyspace: Keyspace, table: str, spared: pa.ChunkedArray | None = None) -> int:
+        """Delete a table's rows with these keys, but for those that are spared."""
+        doing = f"deleting rows of table {table!r} in {self.location}"
         with translated(doing):
             servers = self._servers
         with Links(servers, doing) as links:
-            pages = self._pages(self._whole(keyspace), keyspace, links, doing)
-            stale = others(pages, written)
-            return delete_keys(table, stale, servers, doing, self._options.max_pipeline_size)
+            part = whole(servers, keyspace)
+            pages = partition_keys(part, keyspace, servers, links, self._options, doing)
+            doomed = pages if spared is None else others(pages, spared)
+            return delete_keys(table, doomed, servers, doing, self._options.max_pipeline_size)
 
 
 def _saved_schema(job: WriteJob) -> pa.Schema:

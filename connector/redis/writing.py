@@ -16,17 +16,15 @@ from connector.redis.commands import command
 from connector.redis.exchange import Answer, Exchange, Links
 from connector.redis.expiry import expire_after, expire_by
 from connector.redis.keyspace import Keyspace
-from connector.redis.link import Link, reply_error
+from connector.redis.link import Link, reply_error, translated
 from connector.redis.models.model import Model
 from connector.redis.options import RedisOptions
 from connector.redis.servers import Rows, Servers
 from connector.redis.steps import Request, conditional, plain, script_request, transaction
 from connector.rejects import RejectSink
+from connector.scan import pack_keys as packed
 from connector.schema import check_rows, conform
 from connector.store import WriteJob, WriteMode, WriteResult, WriteRows
-
-_KEYS = pa.schema([("key", pa.binary())])
-_COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
 @dataclass(frozen=True)
@@ -112,6 +110,8 @@ class RowWriter:
                 self._take(answer, sink)
             if self._options.wait_replicas:
                 self._await_replicas(links)
+            with translated(self._doing):
+                self._servers.confirm({link.peer for link in links})
         return WriteResult(self._rows, tuple(written), self._skipped, sink.rows)
 
     def _exchange(self, links: Links) -> Exchange[Batch, Written]:
@@ -220,20 +220,3 @@ def refusal(table: str, keys: pa.Array, errors: dict[int, str]) -> Exception:
         f"such as key {keys[row].as_py()!r}: {text}. Other rows of this write may be stored; writing "
         f"it again is safe"
     )
-
-
-def packed(keys: pa.Array) -> bytes:
-    """Keys as compressed Arrow bytes: a few bytes a key where they are alike."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, _KEYS, options=_COMPRESSED) as writer:
-        writer.write_batch(pa.record_batch([keys], schema=_KEYS))
-    return bytes(sink.getvalue())
-
-
-def unpacked(blocks: Iterable[bytes]) -> pa.ChunkedArray:
-    """The keys in all blocks that ``packed`` made."""
-    chunks: list[pa.Array] = []
-    for block in blocks:
-        with pa.ipc.open_stream(block) as reader:
-            chunks += reader.read_all().column("key").chunks
-    return pa.chunked_array(chunks, pa.binary())
