@@ -138,9 +138,9 @@ class MemoryStore(Store):
         return len(stay) - stay.true_count
 
     def drop(self, table: str) -> int:
-        rows = self._get(table).rows.num_rows
+        rows: int = self._get(table).rows.num_rows
         del self._tables[table]
-        return rows  # type: ignore[no-any-return]
+        return rows
 
     def close(self) -> None:
         """Keeps the tables: they live as long as the store."""

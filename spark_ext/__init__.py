@@ -1,5 +1,5 @@
 """Tables in key-value stores as Spark DataFrames."""
 
-from spark_ext.session import configure, read, write
+from spark_ext.session import configure, delete, read, write
 
-__all__ = ["configure", "read", "write"]
+__all__ = ["configure", "delete", "read", "write"]

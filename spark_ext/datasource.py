@@ -61,8 +61,23 @@ class StoreDataSource(DataSource):
         table = self._table
         if table.columns is not None:
             raise OptionError("option 'columns' is for reading; select the columns before writing")
-        mode = WriteMode.OVERWRITE if overwrite else WriteMode.APPEND
-        options = WriteOptions(key=table.key_column, mode=mode, ttl_seconds=table.ttl)
+        if table.filter is not None or table.limit is not None or table.sample is not None:
+            raise OptionError(
+                "options 'filter', 'limit' and 'sample' are for reading; choose the rows before writing"
+            )
+        options = WriteOptions(
+            key=table.key_column,
+            mode=WriteMode.OVERWRITE if overwrite else WriteMode.APPEND,
+            fields=table.write_fields,
+            rows=table.write_mode,
+            evolution=table.schema_evolution,
+            ttl_seconds=table.ttl,
+            ttl_column=table.ttl_column,
+            reject_path=table.reject_path,
+            reject_limit=table.reject_limit,
+        )
+        if table.table is None:
+            raise OptionError("option 'table' is missing: name of the table")
         job = pooled(self.scheme, self._store).begin(table.table, _nullable(schema), options)
         return StoreWriter(self.scheme, self._store, job)
 
@@ -74,15 +89,22 @@ class StoreDataSource(DataSource):
             SchemaError
         ):  # not saved, and not to be inferred: then the user's word is taken for it
             return self._source(arrow_schema(wanted))
-        return source.reading(requested(source.scan.schema, wanted), wanted.names)
+        stored = source.scan.schema
+        for field in pooled(self.scheme, self._store).metadata:
+            if field.name in wanted.names and field.name not in stored.names:
+                stored = stored.append(field)
+        return source.reading(requested(stored, wanted), wanted.names)
 
     def _source(self, schema: pa.Schema | None = None) -> PooledSource:
         table = self._table
         found = pooled(self.scheme, self._store).source(
-            table.table,
+            table_name(table, self._store),
             columns=table.columns,
             schema=schema,
             key=table.key_column,
+            filter=table.filter,
+            limit=table.limit,
+            sample=table.sample,
             parts=table.partitions_number,
             batch_rows=table.batch_rows,
         )
@@ -108,6 +130,14 @@ def parse_table_options(scheme: str, given: dict[str, str]) -> tuple[TableOption
     table, store = parse_options(given, TableOptions, store_class(scheme).options_class)
     assert isinstance(table, TableOptions)
     return table, store
+
+
+def table_name(table: TableOptions, store: Options) -> str:
+    """The table's name; of one that is read by a pattern of keys, the pattern."""
+    name = table.table or getattr(store, "keys_pattern", None)
+    if name is None:
+        raise OptionError("option 'table' is missing: name of the table")
+    return str(name)
 
 
 def _nullable(schema: StructType) -> pa.Schema:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from connector.options import Options, names, option, whole
+from connector.options import Options, choice, fraction, names, option, whole
+from connector.store import SchemaEvolution, WriteFields, WriteRows
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class TableOptions(Options):
     """One table, and how Spark reads or writes it."""
 
-    table: str = option(doc="name of the table")
+    table: str | None = option(
+        doc="name of the table; only a reader by `keys.pattern` needs none", default=None
+    )
     key_column: tuple[str, ...] = option(
         names,
         doc="the column that names a row, or several joined by commas; "
@@ -27,8 +30,52 @@ class TableOptions(Options):
     batch_rows: int = option(
         whole(1), doc="reading: most rows in a batch handed to Spark", default=16_384
     )
+    filter: str | None = option(
+        doc="reading: the rows wanted, such as `age >= 18 AND city IN ('a','b')`; the key by `=` or `IN` "
+        "asks for those rows alone and scans nothing",
+        default=None,
+    )
+    limit: int | None = option(
+        whole(0),
+        doc="reading: most rows wanted; read as one partition, and no further than needed",
+        default=None,
+    )
+    sample: float | None = option(
+        fraction, doc="reading: about which share of the rows is wanted", default=None
+    )
+    write_fields: WriteFields = option(
+        choice(WriteFields),
+        doc="appending: `merge` keeps a row's other columns, and a null deletes its own; `replace` leaves "
+        "the written ones alone",
+        default=WriteFields.MERGE,
+    )
+    write_mode: WriteRows = option(
+        choice(WriteRows),
+        doc="appending: `upsert`, or `insert` new rows only, or `update` known ones only; rows left out "
+        "are counted",
+        default=WriteRows.UPSERT,
+    )
+    schema_evolution: SchemaEvolution = option(
+        choice(SchemaEvolution),
+        doc="appending: columns that the table lacks are an `error`, or are `add`ed to it",
+        default=SchemaEvolution.ERROR,
+    )
     ttl: int | None = option(
         whole(1),
-        doc="writing: seconds after which the written rows expire; never by default",
+        doc="writing: seconds after which the written rows expire; by default their expiry is left as "
+        "it is",
         default=None,
+    )
+    ttl_column: str | None = option(
+        doc="writing: the column that says when each row expires, and is not stored: seconds from now, or "
+        "a timestamp; null for never. `__ttl` by default, where there is one",
+        default=None,
+    )
+    reject_path: str | None = option(
+        doc="writing: a directory, as fsspec knows it, for the keys of rows that the server refuses, and "
+        "why; without it such a row is an error",
+        default=None,
+    )
+    reject_limit: int = option(
+        whole(0), doc="writing: most rows that a task may reject", default=1000
     )

@@ -10,10 +10,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
 from connector.errors import OptionError, SchemaError
+from connector.filters import Filter
 from connector.options import masked_url
+from connector.schema import key_of
 from connector.store import WriteMode
 from spark_ext.datasource import parse_table_options
-from spark_ext.pool import pooled
+from spark_ext.keys import delete_by_keys, lookup_frame
+from spark_ext.pool import PooledSource, pooled
 from spark_ext.preflight import check_executable, check_python
 from spark_ext.types import spark_schema
 
@@ -40,6 +43,8 @@ def read(
     table: str,
     *,
     columns: Sequence[str] | None = None,
+    filter: str | Filter | None = None,
+    keys: DataFrame | Sequence[object] | None = None,
     **options: object,
 ) -> DataFrame:
     """A table as a DataFrame.
@@ -49,6 +54,9 @@ def read(
         url: where the store is, such as ``redis://host:6379/0``.
         table: name of the table.
         columns: the columns wanted, in order; None for all.
+        filter: the rows wanted, as SQL-like text or as an object of ``connector.filters``.
+        keys: the keys of the rows wanted: a DataFrame that has the key columns, or values of the one
+            key column. They are looked up by the executors; keys that are not there are left out.
         options: further options of the source, with ``_`` for ``.`` in their names.
 
     Raises:
@@ -58,11 +66,40 @@ def read(
     """
     check_python(spark)
     kind = _format(url)
-    given = _texts({"url": url, "table": table, "columns": columns, **options})
+    chosen = None if filter is None else str(filter)
+    given = _texts({"url": url, "table": table, "columns": columns, "filter": chosen, **options})
     ours, store = parse_table_options(kind, given)
-    found = pooled(kind, store).source(table, columns=ours.columns, key=ours.key_column)
+    found = pooled(kind, store).source(
+        table, columns=ours.columns, key=ours.key_column, filter=ours.filter
+    )
+    if keys is not None:
+        return lookup_frame(spark, PooledSource(kind, store, found.scan, found.parts), keys)
     given.pop("columns", None)
     return spark.read.format(kind).options(**given).schema(spark_schema(found.schema)).load()
+
+
+def delete(
+    df: DataFrame, url: str, table: str, *, key: str | Sequence[str] = (), **options: object
+) -> int:
+    """Delete the rows whose keys stand in a DataFrame, by its tasks.
+
+    Args:
+        df: has the key columns; others do not matter.
+        url: where the store is, such as ``redis://host:6379/0``.
+        table: name of the table.
+        key: the key columns; those of the table by default.
+        options: further options of the store, with ``_`` for ``.`` in their names.
+
+    Returns:
+        How many rows there were. A task that is run again finds what it deleted before gone.
+    """
+    check_python(df.sparkSession)
+    kind = _format(url)
+    names = [key] if isinstance(key, str) else list(key)
+    given = _texts({"url": url, "table": table, "key.column": names, **options})
+    ours, store = parse_table_options(kind, given)
+    full = pooled(kind, store).schema(table, ours.key_column)
+    return delete_by_keys(df, kind, store, table, list(ours.key_column or key_of(full)))
 
 
 def write(

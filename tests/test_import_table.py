@@ -33,9 +33,18 @@ def room(path: str, *may: str) -> Room:
 STORES = ("connector.redis", "connector.aerospike")
 COLUMNS = ("numpy", "pyarrow")
 ROOMS = [  # the first that matches holds
+    room(
+        "connector/redis/models/packed.py",
+        *COLUMNS,
+        "connector",
+        "connector.redis",
+        "redis",
+        "msgpack",
+    ),
     room("connector/redis/", *COLUMNS, "connector", "connector.redis", "redis", "hiredis"),
     room("connector/aerospike/", *COLUMNS, "connector", "connector.aerospike", "aerospike"),
     room("connector/lake.py", *COLUMNS, "connector", "fsspec", "deltalake"),
+    room("connector/rejects.py", *COLUMNS, "connector", "fsspec"),
     room("connector/", *COLUMNS, "connector"),
     room("spark_ext/delta.py", *COLUMNS, "spark_ext", "connector", "pyspark", "delta"),
     room("spark_ext/", *COLUMNS, "spark_ext", "connector", *STORES, "pyspark"),

@@ -1,0 +1,648 @@
+"""Filters: their text, their binding to types, and their answers against a reader of single rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import math
+import operator
+import pickle
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector import OptionError, SchemaError
+from connector.filters import (
+    And,
+    Comparison,
+    Filter,
+    In,
+    IsNull,
+    Like,
+    Match,
+    Not,
+    Operator,
+    Or,
+    TextMatch,
+    bind,
+    column,
+    columns_of,
+    conjuncts,
+    evaluate,
+    keep,
+    key_values,
+    parse_filter,
+)
+
+NAN = math.nan
+UTC = dt.UTC
+
+names = st.text(st.sampled_from("ab_1 `\"é'.\n"), min_size=1, max_size=3) | st.sampled_from(
+    ["a", "date", "and", "NOT", "double", "x", "startswith", "timestamp"]
+)
+texts = st.text(max_size=4) | st.sampled_from(["it's", "''", "\\", "a\n", "%", "\x00"])
+any_value = st.one_of(
+    st.booleans(),
+    st.integers(),
+    st.integers(-(10**60), 10**60),
+    st.floats(),
+    st.decimals(allow_nan=False, allow_infinity=False),
+    texts,
+    st.binary(max_size=3),
+    st.dates(),
+    st.datetimes(),
+    st.datetimes(timezones=st.just(UTC)),
+)
+patterns = st.lists(st.sampled_from(["%", "_", "\\%", "\\_", "\\\\", "a", "é", "\n", "."])).map(
+    "".join
+)
+
+
+def filters(leaf: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
+    def joined(inner: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
+        terms = st.lists(inner, min_size=2, max_size=3).map(tuple)
+        return st.one_of(terms.map(And), terms.map(Or), inner.map(Not))
+
+    return st.recursive(leaf, joined, max_leaves=6)
+
+
+any_filter = filters(
+    st.one_of(
+        st.builds(Comparison, names, st.sampled_from(Operator), any_value),
+        st.builds(In, names, st.lists(any_value, max_size=3).map(tuple)),
+        st.builds(IsNull, names),
+        st.builds(TextMatch, names, st.sampled_from(Match), texts),
+        st.builds(Like, names, patterns),
+    )
+)
+
+
+@given(any_filter)
+def test_text_parses_back_to_the_same(filter: Filter) -> None:
+    again = parse_filter(str(filter))
+    assert again == filter
+    assert repr(again) == repr(filter)  # which tells 1 from True and 1.0
+    assert hash(again) == hash(filter)
+
+
+@given(any_filter)
+def test_pickles(filter: Filter) -> None:
+    again = pickle.loads(pickle.dumps(filter))
+    assert again == filter
+    assert again.depth == filter.depth
+
+
+@given(st.text(st.sampled_from("ab'`\"()=<>!,.%+-\\ 019eEXx\n") | st.characters(), max_size=12))
+def test_any_text_parses_or_is_refused_by_name(text: str) -> None:
+    refused = refusal(text)
+    if refused is None:
+        assert parse_filter(str(parse_filter(text))) == parse_filter(text)
+    else:
+        assert "at character" in refused or "backslash" in refused
+
+
+def refusal(text: str) -> str | None:
+    try:
+        parse_filter(text)
+    except OptionError as error:
+        return str(error)
+    return None
+
+
+@given(st.data())
+def test_mangled_filters_parse_or_are_refused_by_name(data: st.DataObject) -> None:
+    text = "NOT (a >= -1.5e3 AND b IN ('x', X'00', DATE '2013-01-31')) OR c BETWEEN 1 AND 2"
+    at = data.draw(st.integers(0, len(text)))
+    cut = data.draw(st.integers(0, 5))
+    mangled = (
+        text[:at] + data.draw(st.sampled_from(["", "'", "(", "AND", ",", "é"])) + text[at + cut :]
+    )
+    refused = refusal(mangled)
+    assert refused is None or "at character" in refused
+
+
+SPELLINGS = [
+    ("age >= 18", column("age") >= 18),
+    ("18 <= age", column("age") >= 18),
+    ("18 > age", column("age") < 18),
+    ("1 = age", column("age") == 1),
+    ("a != 1", column("a") != 1),
+    ("a <> 1", column("a") != 1),
+    ("a == 1", column("a") == 1),
+    ("`a b` = 'it''s'", column("a b") == "it's"),
+    ('"a""b" = 1', column('a"b') == 1),
+    ("`a``b` = 1", column("a`b") == 1),
+    ("A = 1", column("A") == 1),
+    ("date < date '2013-01-31'", column("date") < dt.date(2013, 1, 31)),
+    ("t = TIMESTAMP '2013-01-31 12:00:00'", column("t") == dt.datetime(2013, 1, 31, 12)),
+    ("t = TIMESTAMP '2013-01-31T12:00:00.25Z'",
+     column("t") == dt.datetime(2013, 1, 31, 12, 0, 0, 250000, UTC)),
+    ("t = TIMESTAMP '2013-01-31 12:00+01:00'", column("t") == dt.datetime(2013, 1, 31, 11, tzinfo=UTC)),
+    ("t = timestamp '2013-01-31'", column("t") == dt.datetime(2013, 1, 31)),
+    ("a = 1.5", column("a") == Decimal("1.5")),
+    ("a = .5", column("a") == Decimal("0.5")),
+    ("a = 1e3", column("a") == 1000.0),
+    ("a = -1", column("a") == -1),
+    ("a = 1.50BD", column("a") == Decimal("1.50")),
+    ("a = TRUE", column("a") == True),  # noqa: E712
+    ("a is null", column("a").is_null()),
+    ("a IS NOT NULL", column("a").is_not_null()),
+    ("a in (1, 2)", column("a").isin([1, 2])),
+    ("a not in ('x')", ~column("a").isin(["x"])),
+    ("a between 1 and 3", column("a").between(1, 3)),
+    ("a not between 1 and 3", ~column("a").between(1, 3)),
+    ("a like 'x%'", column("a").like("x%")),
+    ("a not like 'x%'", ~column("a").like("x%")),
+    ("STARTSWITH(a, 'x')", column("a").startswith("x")),
+    ("endswith(a, 'x')", column("a").endswith("x")),
+    ("contains(a, 'x')", column("a").contains("x")),
+    ("a = 1 or b = 2 and not c = 3", (column("a") == 1) | ((column("b") == 2) & ~(column("c") == 3))),
+    ("(a = 1 or b = 2) and c = 3", ((column("a") == 1) | (column("b") == 2)) & (column("c") == 3)),
+    ("a = 1 and b between 1 and 2 and c = 3",
+     (column("a") == 1) & column("b").between(1, 2) & (column("c") == 3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "filter"), SPELLINGS, ids=[text for text, _ in SPELLINGS])
+def test_spelling(text: str, filter: Filter) -> None:
+    assert parse_filter(text) == filter
+    assert repr(parse_filter(text)) == repr(filter)
+
+
+MALFORMED = [
+    ("", "a column", 1),
+    ("a", "=, <>", 2),
+    ("a = ", "a number", 5),
+    ("a = b", "a number, a 'text'", 5),
+    ("a = NULL", "IS NULL", 5),
+    ("a IN (1", "')' or ','", 8),
+    ("a IN 1", "'('", 6),
+    ("a = 'x", "a number", 5),
+    ("a = 1 b = 2", "AND, OR or the end", 7),
+    ("(a = 1", "')'", 7),
+    ("1 = 1", "the name of a column", 5),
+    ("a LIKE 5", "a pattern", 8),
+    ("a = 1abc", "a number", 5),
+    ("a IS 5", "NULL", 6),
+    ("a NOT 3", "IN, LIKE or BETWEEN", 7),
+    ("a BETWEEN 1 OR 2", "AND", 13),
+    ("a = - b", "a number", 7),
+    ("a = 1e999", "a double's range", 5),
+    ("a = DATE '2013-02-31'", "day", 5),
+    ("a = DATE '2013-01-31 10:00'", "no time", 5),
+    ("a = TIMESTAMP '2013-01-31 12:00:00.1234567'", "2013-01-31", 5),
+    ("a = X'0'", "a value of its type", 5),
+    ("and = 1", "a column", 1),
+    ("a = " + "9" * 5000, "fewer digits", 5),
+    ("(" * 5000 + "a = 1", "at most 100 levels", 102),
+    ("NOT " * 5000 + "a = 1", "at most 100 levels", 405),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "at"), MALFORMED, ids=[t[:20] for t, _, _ in MALFORMED]
+)
+def test_malformed_text_is_shown_with_what_was_expected_where(
+    text: str, expected: str, at: int
+) -> None:
+    with pytest.raises(OptionError) as raised:
+        parse_filter(text)
+    message = str(raised.value)
+    assert repr(text[:200])[:-1] in message
+    assert re.search(rf"{re.escape(expected)}.* at character {at},", message)
+
+
+def test_long_chains_are_no_nesting() -> None:
+    many = parse_filter(" OR ".join(f"a = {n}" for n in range(5000)))
+    assert isinstance(many, Or)
+    assert len(many.terms) == 5000
+    assert functools.reduce(operator.or_, (column("a") == n for n in range(300))).depth == 1
+
+
+def test_deep_objects_are_refused() -> None:
+    filter: Filter = column("a") == 1
+    for _ in range(100):
+        filter = ~filter
+    assert parse_filter(str(filter)) == filter
+    with pytest.raises(OptionError, match="100 levels"):
+        Not(filter)
+
+
+def test_one_and_true_differ() -> None:
+    assert (column("a") == 1) != (column("a") == True)  # noqa: E712
+    assert (column("a") == 1) != (column("a") == 1.0)
+    assert (column("a") == NAN) == (column("a") == float("nan"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: column("a") == None,  # noqa: E711
+        lambda: column("a").isin([1, None]),
+        lambda: column("a").isin("abc"),
+        lambda: column("a") == [1],
+        lambda: column("a") == "\ud800",
+        lambda: column("a") == 10**2000,
+        lambda: column("a") == Decimal("NaN"),
+        lambda: column("a").like("x\\"),
+        lambda: column("a").like("\\x"),
+        lambda: column("") == 1,
+        lambda: And((column("a") == 1,)),
+        lambda: 1 < column("a") < 5,
+        lambda: column("a") == dt.datetime.min.replace(tzinfo=dt.timezone(dt.timedelta(hours=1))),
+    ],
+)
+def test_what_is_no_filter_is_refused(make: Any) -> None:
+    with pytest.raises(OptionError):
+        make()
+
+
+def test_numpy_values_become_pythons() -> None:
+    values = [np.int64(3), np.float32(0.5), np.str_("x"), np.bool_(True)]
+    assert [type(v) for v in In("a", tuple(values)).values] == [int, float, str, bool]
+
+
+def test_columns_and_conjuncts() -> None:
+    filter = parse_filter(
+        "b = 1 AND (a IN (1) OR NOT a IS NULL) AND contains(c, 'x') AND d LIKE 'x'"
+    )
+    assert columns_of(filter) == ("b", "a", "c", "d")
+    assert [str(term) for term in conjuncts(filter)] == [
+        "b = 1",
+        "a IN (1) OR a IS NOT NULL",
+        "contains(c, 'x')",
+        "d LIKE 'x'",
+    ]
+    assert conjuncts(IsNull("a")) == (IsNull("a"),)
+
+
+# A reader of single rows, which knows neither Arrow nor binding.
+
+
+def number(value: Any) -> Any:
+    """A key that orders numbers exactly, NaN above infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return (2 if math.isnan(value) else math.copysign(1, value), Fraction(0))
+    return (0, Fraction(value))
+
+
+def order(value: Any, kind: pa.DataType) -> Any:
+    if pa.types.is_floating(kind):
+        return number(float(value))
+    if pa.types.is_decimal(kind) and isinstance(value, float) and math.isfinite(value):
+        # of floats, the one with the fewest digits is meant
+        return number(value if value.is_integer() else Decimal(repr(value)))
+    if isinstance(value, int | float | Decimal):
+        return number(value)
+    if isinstance(value, str):
+        if pa.types.is_temporal(kind):
+            return order(dt.datetime.fromisoformat(value), kind)
+        return value.encode()
+    if isinstance(value, dt.datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)) - dt.datetime(
+            1970, 1, 1, tzinfo=UTC
+        )
+    if isinstance(value, dt.date):
+        return order(dt.datetime(value.year, value.month, value.day), kind)
+    return value
+
+
+def like(pattern: str, text: str) -> bool:
+    if not pattern:
+        return not text
+    if pattern[0] == "%":
+        return any(like(pattern[1:], text[i:]) for i in range(len(text) + 1))
+    wanted, rest = (pattern[1], pattern[2:]) if pattern[0] == "\\" else (pattern[0], pattern[1:])
+    free = pattern[0] == "_"
+    return bool(text) and (free or text[0] == wanted) and like(rest, text[1:])
+
+
+COMPARE = {
+    Operator.EQUAL: operator.eq,
+    Operator.NOT_EQUAL: operator.ne,
+    Operator.LESS: operator.lt,
+    Operator.LESS_EQUAL: operator.le,
+    Operator.GREATER: operator.gt,
+    Operator.GREATER_EQUAL: operator.ge,
+}
+
+
+def truth(filter: Filter, row: dict[str, Any], kind: pa.DataType) -> bool | None:
+    if isinstance(filter, And | Or):
+        decisive = isinstance(filter, Or)
+        found = [truth(term, row, kind) for term in filter.terms]
+        return decisive if decisive in found else None if None in found else not decisive
+    if isinstance(filter, Not):
+        inner = truth(filter.term, row, kind)
+        return None if inner is None else not inner
+    value = row["c"]
+    if isinstance(filter, IsNull):
+        return value is None
+    if isinstance(filter, In) and not filter.values:
+        return False
+    if value is None:
+        return None
+    if isinstance(filter, Comparison):
+        return COMPARE[filter.operator](order(value, kind), order(filter.value, kind))
+    if isinstance(filter, In):
+        return any(order(value, kind) == order(one, kind) for one in filter.values)
+    if isinstance(filter, Like):
+        return like(filter.pattern, value)
+    assert isinstance(filter, TextMatch)
+    text = filter.text.encode() if isinstance(value, bytes) else filter.text
+    if filter.match is Match.CONTAINS:
+        return text in value
+    return value.startswith(text) if filter.match is Match.STARTS else value.endswith(text)
+
+
+edges = st.sampled_from(
+    [0, 1, -1, 127, -128, 255, 256, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64 - 1, 2**64]
+)
+fractions = st.sampled_from(["1.5", "-0.5", "0.001", "1E+40", "-1E+40", "1E-40", "0.10"]).map(
+    Decimal
+)
+floats = (
+    st.sampled_from([0.0, -0.0, 1.5, NAN, math.inf, -math.inf, 1e300, 2.0**53, 0.1, 255.0, 5e-324])
+    | st.floats()
+)
+some_numbers = st.one_of(edges, st.integers(-3, 3), fractions, floats)
+some_times = st.one_of(
+    st.sampled_from(
+        [
+            dt.datetime(2013, 1, 31),
+            dt.datetime(2013, 1, 31, 0, 0, 0, 1),
+            dt.datetime(1969, 12, 31, 23, 59, 59, 999999),
+            dt.datetime(1, 1, 1),
+            dt.datetime(9999, 12, 31, 23, 59, 59, 999999),
+            dt.datetime(2013, 1, 31, tzinfo=UTC),
+        ]
+    ),
+    st.sampled_from([dt.date(2013, 1, 31), dt.date(1, 1, 1), dt.date(9999, 12, 31), "2013-01-31"]),
+    st.datetimes(),
+)
+words = st.text(st.sampled_from("ab%_\\\né😀\uffff"), max_size=3)
+
+
+def _within(kind: pa.DataType) -> st.SearchStrategy[Any]:
+    """Python values of the type, near the edges that the literals are drawn from."""
+    if pa.types.is_integer(kind):
+        low = -(1 << kind.bit_width - 1) if pa.types.is_signed_integer(kind) else 0
+        high = low + (1 << kind.bit_width) - 1
+        return edges.filter(lambda n: low <= n <= high) | st.integers(max(low, -3), 3)
+    if pa.types.is_floating(kind):
+        wide = st.floats(width=kind.bit_width)
+        return wide | st.sampled_from([0.0, -0.0, 1.5, NAN, math.inf, -math.inf])
+    if pa.types.is_decimal(kind):
+        most = 10**kind.precision - 1
+        steps = st.integers(-most, most) | st.integers(-200, 200) | st.sampled_from([most, -most])
+        return steps.map(lambda n: Decimal((int(n < 0), tuple(map(int, str(abs(n)))), -kind.scale)))
+    if pa.types.is_timestamp(kind):
+        zone = UTC if kind.tz else None
+        low, high = (1700, 2200) if kind.unit == "ns" else (1, 9999)
+        near = st.sampled_from([dt.datetime(2013, 1, 31), dt.datetime(1969, 12, 31, 23, 59, 59)])
+        every = near | st.datetimes(dt.datetime(low, 1, 1), dt.datetime(high, 12, 31))
+        rough = {"s": 10**6, "ms": 1000}.get(kind.unit, 1)
+        return every.map(
+            lambda t: t.replace(microsecond=t.microsecond // rough * rough, tzinfo=zone)
+        )
+    if pa.types.is_date(kind):
+        return st.dates() | st.sampled_from([dt.date(2013, 1, 31), dt.date(1, 1, 1)])
+    if pa.types.is_boolean(kind):
+        return st.booleans()
+    if pa.types.is_fixed_size_binary(kind):
+        return st.sampled_from([b"a", b"%", b"\xff"])
+    return words.map(str.encode) if kind in BYTES else words
+
+
+BYTES = [pa.binary(), pa.large_binary(), pa.binary(1)]
+TEXT = [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())]
+NUMBERS = [
+    *(pa.type_for_alias(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    pa.float16(), pa.float32(), pa.float64(), pa.decimal128(5, 2), pa.decimal128(38, 0),
+    pa.decimal128(38, 38), pa.decimal256(60, 5), pa.decimal64(10, 3),
+]  # fmt: skip
+TIMES = [
+    pa.date32(), pa.date64(), *(pa.timestamp(unit) for unit in ("s", "ms", "us", "ns")),
+    pa.timestamp("us", "UTC"), pa.timestamp("s", "America/New_York"), pa.timestamp("ns", "+05:30"),
+]  # fmt: skip
+
+
+def _leaves(kind: pa.DataType) -> st.SearchStrategy[Filter]:
+    if kind in NUMBERS:
+        literal: st.SearchStrategy[Any] = some_numbers
+    elif kind in TIMES:
+        dates = pa.types.is_date(kind)
+        literal = some_times
+        assert dates or pa.types.is_timestamp(kind)
+    elif pa.types.is_boolean(kind):
+        literal = st.booleans()
+    else:
+        literal = words
+    kinds = [
+        st.builds(Comparison, st.just("c"), st.sampled_from(Operator), literal),
+        st.builds(In, st.just("c"), st.lists(literal, max_size=3).map(tuple)),
+        st.just(IsNull("c")),
+    ]
+    if kind in TEXT:
+        kinds.append(st.builds(Like, st.just("c"), patterns))
+    if kind in TEXT + BYTES:
+        kinds.append(st.builds(TextMatch, st.just("c"), st.sampled_from(Match), words))
+    return st.one_of(kinds)
+
+
+@pytest.mark.parametrize("kind", [pa.bool_(), *NUMBERS, *TIMES, *TEXT, *BYTES], ids=str)
+@given(data=st.data())
+def test_as_a_reader_of_rows_would_say(kind: pa.DataType, data: st.DataObject) -> None:
+    values = data.draw(st.lists(st.none() | _within(kind), max_size=8))
+    if pa.types.is_floating(kind) and kind.bit_width == 16:
+        values = [None if v is None else np.float16(v) for v in values]
+    skip = data.draw(st.integers(0, 2))
+    batch = pa.RecordBatch.from_arrays([pa.array([None] * skip + values, kind).slice(skip)], ["c"])
+    filter = data.draw(filters(_leaves(kind)))
+    bound = bind(filter, batch.schema, "t")
+    found = evaluate(bound, batch)
+    assert found.type == pa.bool_()
+    rows = [{"c": float(v) if isinstance(v, np.float16) else v} for v in values]
+    expected = [truth(filter, row, kind) for row in rows]
+    assert found.to_pylist() == expected, str(bound)
+    assert keep(bound, batch).num_rows == expected.count(True)
+    assert bind(bound, batch.schema, "t") == bound
+    assert parse_filter(str(bound)) == bound
+
+
+def test_times_of_a_nanosecond_column_between_microseconds() -> None:
+    last = 2**63 - 1  # 2262-04-11 23:47:16.854775807
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array([1, 999, 1000, last, -1], pa.timestamp("ns"))], ["c"]
+    )
+
+    def answers(text: str) -> list[bool]:
+        found: list[bool] = evaluate(bind(parse_filter(text), batch.schema, "t"), batch).to_pylist()
+        return found
+
+    assert answers("c > TIMESTAMP '1970-01-01'") == [True, True, True, True, False]
+    assert answers("c <= TIMESTAMP '1970-01-01 00:00:00.000001'") == [True, True, True, False, True]
+    assert answers("c < TIMESTAMP '3000-01-01'") == [True] * 5
+    assert answers("c <> TIMESTAMP '3000-01-01'") == [True] * 5
+    assert answers("c > TIMESTAMP '1000-01-01'") == [True] * 5
+    assert answers("c IN (TIMESTAMP '3000-01-01')") == [False] * 5
+
+
+def test_nans_of_other_bits_are_nan() -> None:
+    odd = np.array([0x7FF8000000000001, 0xFFF8000000000000], np.uint64).view(np.float64)
+    batch = pa.RecordBatch.from_arrays([pa.array(odd)], ["c"])
+    for text in ("c = double('nan')", "c IN (1, double('nan'))", "c > 1"):
+        assert (
+            evaluate(bind(parse_filter(text), batch.schema, "t"), batch).to_pylist() == [True] * 2
+        )
+
+
+@pytest.mark.parametrize("text", ["c = 0", "c IN (0, 7)", "c IN (-0e0)", "c >= 0 AND c <= -0e0"])
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()], ids=str)
+def test_zeros_of_both_signs_are_one(text: str, kind: pa.DataType) -> None:
+    zeros = pa.array(np.array([0.0, -0.0], kind.to_pandas_dtype()), kind)
+    batch = pa.RecordBatch.from_arrays([zeros], ["c"])
+    assert evaluate(bind(parse_filter(text), batch.schema, "t"), batch).to_pylist() == [True, True]
+
+
+SCHEMA = pa.schema(
+    {
+        "id": pa.int32(),
+        "name": pa.string(),
+        "day": pa.date32(),
+        "at": pa.timestamp("us", "UTC"),
+        "ok": pa.bool_(),
+        "x": pa.float64(),
+        "raw": pa.binary(),
+        "tags": pa.list_(pa.string()),
+        "clock": pa.time64("us"),
+        "price": pa.decimal128(10, 2),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id = 'x'", "id = '5'", "id = TRUE", "id IN (1, 'x')", "id LIKE 'x'", "startswith(id, 'x')",
+        "name = 5", "name = DATE '2013-01-31'", "day = 5", "day = 'x'", "day = '2013-01-31 10:00'",
+        "at = 'soon'", "ok = 1", "ok = 'true'", "x = 'nan'", "raw = 5", "raw LIKE 'x'", "tags = 'x'",
+        "tags IN ()", "contains(tags, 'x')", "clock = '10:00'", "price = '1.5'",
+        "price = X'00'", "id = DATE '2013-01-31'", "NOT (id = 1 OR id = 'x')",
+    ],
+)  # fmt: skip
+def test_types_that_do_not_compare_are_refused(text: str) -> None:
+    with pytest.raises(SchemaError, match=r"table 'people': column '\w+' of type"):
+        bind(parse_filter(text), SCHEMA, "people")
+
+
+def test_an_unknown_column_is_refused_with_those_there_are() -> None:
+    with pytest.raises(SchemaError, match=r"'people' has no column 'ID'.* it has id, name, day"):
+        bind(parse_filter("name = 'x' AND NOT ID = 1"), SCHEMA, "people")
+
+
+def test_nested_columns_can_be_null() -> None:
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array([["x"], None, []], SCHEMA.field("tags").type)], ["tags"]
+    )
+    filter = bind(parse_filter("tags IS NOT NULL"), SCHEMA, "t")
+    assert evaluate(filter, batch).to_pylist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [
+        ("id = 1.5", "id = 0 AND id <> 0"),
+        ("id < 1.5", "id <= 1"),
+        ("id >= -1.5", "id > -2"),
+        ("id < 99999999999", "id = 0 OR id <> 0"),
+        ("id IN (1, 1.0, 1e0, 2.5, 99999999999)", "id IN (1)"),
+        ("x = 1", "x = 1.0e0"),
+        ("price = 0.1", "price = 0.10"),
+        ("price > 0.125", "price > 0.12"),
+        ("raw = 'a'", "raw = X'61'"),
+        ("day = '2013-01-31'", "day = DATE '2013-01-31'"),
+        ("day < TIMESTAMP '2013-01-31 10:00:00'", "day <= DATE '2013-01-31'"),
+        ("at >= '2013-01-31'", "at >= TIMESTAMP '2013-01-31 00:00:00Z'"),
+        ("at = '2013-01-31 12:00:00+01:00'", "at = TIMESTAMP '2013-01-31 11:00:00Z'"),
+    ],
+)
+def test_bound_text(text: str, bound: str) -> None:
+    assert str(bind(parse_filter(text), SCHEMA, "t")) == bound
+
+
+def test_a_tenth_is_a_tenth() -> None:
+    assert str(bind(column("price") == 0.1, SCHEMA, "t")) == "price = 0.10"
+
+
+def test_evaluating_what_is_not_bound_or_not_there() -> None:
+    batch = pa.RecordBatch.from_pydict({"id": pa.array([1], pa.int32())})
+    with pytest.raises(SchemaError, match="not bound"):
+        evaluate(parse_filter("id = 'x'"), batch)
+    with pytest.raises(SchemaError, match="no column 'name'"):
+        evaluate(parse_filter("name = 'x'"), batch)
+
+
+def lookups(text: str, key: Sequence[str]) -> tuple[list[tuple[object, ...]] | None, str | None]:
+    keys, rest = key_values(bind(parse_filter(text), SCHEMA, "t"), key)
+    return keys, None if rest is None else str(rest)
+
+
+def test_fixed_keys() -> None:
+    assert lookups("id = 5", ["id"]) == ([(5,)], None)
+    assert lookups("id IN (3, 1, 3) AND x > 1", ["id"]) == ([(3,), (1,)], "x > 1.0e0")
+    assert lookups("id IN (1, 2, 3) AND id IN (3, 2, 9) AND id <> 2", ["id"]) == (
+        [(2,), (3,)],
+        "id <> 2",
+    )
+    assert lookups("id = 1 AND id = 2", ["id"]) == ([], None)
+    assert lookups("id = 1 OR id IN (2, 1)", ["id"]) == ([(1,), (2,)], None)
+    assert lookups("id = 1 OR name = 'x'", ["id"]) == (None, "id = 1 OR name = 'x'")
+    assert lookups("id IN ()", ["id"]) == ([], None)
+    assert lookups("name IN ('a', 'b') AND id IN (1, 2)", ["id", "name"]) == (
+        [(1, "a"), (1, "b"), (2, "a"), (2, "b")],
+        None,
+    )
+    assert lookups("day = '2013-01-31'", ["day"]) == ([(dt.date(2013, 1, 31),)], None)
+    assert lookups("price IN (1, 1.00)", ["price"]) == ([(Decimal("1.00"),)], None)
+
+
+@pytest.mark.parametrize("text", ["id > 5", "NOT id = 5", "name = 'x'", "id IS NULL", "id <> 1"])
+def test_keys_that_are_not_fixed(text: str) -> None:
+    assert lookups(text, ["id"]) == (None, text)
+    assert lookups(text, ["id", "name"]) == (None, text)
+
+
+def test_keys_that_are_no_lookups() -> None:
+    assert lookups("x = 1", ["x"]) == (None, "x = 1.0e0")
+    assert lookups("id = 1", []) == (None, "id = 1")
+    many = bind(column("id").isin(range(1001)) & column("price").isin(range(1001)), SCHEMA, "t")
+    assert key_values(many, ["id", "price"]) == (None, many)
+
+
+def test_a_key_out_of_range_is_one_lookup_and_no_rows() -> None:
+    assert lookups("id = 99999999999", ["id"]) == ([(0,)], "id <> 0")
+
+
+@given(filters(_leaves(pa.int8())), st.lists(st.none() | st.integers(-3, 3), max_size=5))
+def test_lookups_and_their_rest_are_the_filter(filter: Filter, values: list[int | None]) -> None:
+    """Rows of the keys alone, after the rest, are those that the whole filter keeps."""
+    batch = pa.RecordBatch.from_pydict(
+        {"c": pa.array([v for v in values if v is not None], pa.int8())}
+    )
+    bound = bind(filter, batch.schema, "t")
+    keys, rest = key_values(bound, ["c"])
+    found = (
+        batch
+        if keys is None
+        else batch.filter(pa.array([(v,) in keys for v in batch["c"].to_pylist()], pa.bool_()))
+    )
+    assert (found if rest is None else keep(rest, found)).equals(keep(bound, batch))

@@ -1,0 +1,117 @@
+"""Filters keep the rows that Spark's own WHERE keeps.
+
+But for one: Spark's optimizer takes ``n < 99999999999999999999`` for true, even where n is null.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from decimal import Decimal
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from connector.filters import bind, keep, parse_filter
+
+COLUMNS = """
+    id int, i8 tinyint, n bigint, f float, x double, d decimal(20,4), s string, raw binary, b boolean,
+    day date, at timestamp, local timestamp_ntz, tags array<string>
+"""
+UTC = dt.UTC
+ROWS = [
+    (0, 127, 2**63 - 1, 0.1, math.nan, Decimal("0.1"), "a", b"a", True, dt.date(2013, 1, 31),
+     dt.datetime(2013, 1, 31, tzinfo=UTC), dt.datetime(2013, 1, 31), ["x"]),
+    (1, -128, -(2**63), -0.0, -0.0, Decimal("0.1001"), "", b"", False, dt.date(1, 1, 1),
+     dt.datetime(2013, 1, 31, 12, 0, 0, 1, UTC), dt.datetime(1, 1, 1), []),
+    (2, 1, 2**53 + 1, math.nan, 0.0, Decimal("-1.5"), "a%b\nc", b"\x00\xff", True,
+     dt.date(9999, 12, 31), dt.datetime(1969, 12, 31, 23, 59, 59, 999999, UTC),
+     dt.datetime(9999, 12, 31, 23, 59, 59, 999999), None),
+    (3, 2, 2**53, math.inf, 1e300, Decimal("1234567890123456.7891"), "\uffff", b"\xc3\xa9", False,
+     dt.date(1970, 1, 1), dt.datetime(1970, 1, 1, tzinfo=UTC), dt.datetime(2013, 1, 31, 10), [None]),
+    (4, 0, 1, -math.inf, 1.5, Decimal("1"), "\U0001f600é", b"ab", True, dt.date(2013, 2, 1),
+     dt.datetime(2013, 1, 31, 11, tzinfo=UTC), dt.datetime(2013, 1, 31, 12), ["a"]),
+    (5, *[None] * 12),
+]  # fmt: skip
+FILTERS = """
+    n = 1.5
+    n < 1.5
+    n >= 0.5
+    n = 9007199254740993
+    n > 9007199254740992
+    n < 99999999999999999999 AND n IS NOT NULL
+    n > 99999999999999999999
+    n <> 99999999999999999999
+    NOT n = -99999999999999999999
+    i8 < 128
+    i8 IN (1, 2.0, 300)
+    i8 NOT IN (1, 300)
+    i8 BETWEEN -0.5 AND 1.5
+    i8 NOT BETWEEN 0 AND 1
+    f = 0.1
+    f > 1
+    f = 0
+    f < 1.5
+    x = double('NaN')
+    x > 1e300
+    x <= double('NaN')
+    x < double('NaN')
+    x <> 0
+    x = 0
+    x IN (0, double('nan'))
+    x NOT IN (0.0, 1.5)
+    d = 0.1
+    d > 0.1
+    d >= 0.10005
+    d = 1234567890123456.7891
+    d IN (1, -1.5, 7.77777)
+    s > 'a'
+    s >= ''
+    s < '😀'
+    s > '\uffff'
+    s LIKE 'a%c'
+    s NOT LIKE '_'
+    s LIKE '_é'
+    startswith(s, 'a')
+    endswith(s, 'é') OR contains(s, '%')
+    raw = 'a'
+    raw > X'61'
+    raw < X'C3A9'
+    b = TRUE
+    b < TRUE
+    NOT b = TRUE
+    day = '2013-01-31'
+    day <= DATE '2013-01-31'
+    day < TIMESTAMP '2013-01-31 10:00:00'
+    day IN (DATE '1970-01-01', DATE '2013-02-01')
+    at = '2013-01-31'
+    at > '2013-01-31 11:00:00'
+    at >= TIMESTAMP '2013-01-31 12:00:00+01:00'
+    at < TIMESTAMP '1970-01-01 00:00:00'
+    at <= DATE '2013-01-31'
+    local = '2013-01-31 10:00:00'
+    local > TIMESTAMP '2013-01-31 11:00:00+01:00'
+    local >= DATE '2013-01-31'
+    tags IS NULL
+    tags IS NOT NULL AND n > 0
+    n > 0 OR x IS NULL
+    NOT (n > 0 AND x > 1)
+    NOT (n > 0 OR s = 'a')
+    18 <= n AND NOT s = 'a'
+"""
+
+
+def test_the_same_rows_as_spark(spark: SparkSession) -> None:
+    texts = [line.strip() for line in FILTERS.strip().splitlines()]
+    frame = spark.createDataFrame(ROWS, COLUMNS).coalesce(1)
+    (batch,) = frame.toArrow().combine_chunks().to_batches()
+    asked = frame.selectExpr("id", *(f"({text}) AS c{at}" for at, text in enumerate(texts)))
+    theirs = asked.collect()
+    wrong = {}
+    for at, text in enumerate(texts):
+        expected = [row["id"] for row in theirs if row[f"c{at}"]]
+        found = keep(bind(parse_filter(text), batch.schema, "t"), batch)["id"].to_pylist()
+        if found != expected:
+            wrong[text] = (found, expected)
+    assert not wrong, "filter: (ours, Spark's)"
+    assert batch.schema.field("at").type == pa.timestamp("us", "UTC")
