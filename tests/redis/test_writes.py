@@ -230,13 +230,6 @@ def test_an_overwrite_keeps_what_it_could_not_replace(table: str, tmp_path: Path
     assert "OOM" in next(tmp_path.iterdir()).read_text()
 
 
-def test_memory_that_is_full_is_an_error(table: str) -> None:
-    with serve(config=["maxmemory 2mb", "maxmemory-policy noeviction"]) as small:
-        big = pa.record_batch({"id": range(100), "blob": ["x" * 100_000] * 100})
-        with open_store(small.url) as store, pytest.raises(WriteRejectedError, match="OOM"):
-            store.write(table, [big.slice(i, 1) for i in range(100)], BY_ID)
-
-
 def test_a_rate_is_kept(server: Server, table: str) -> None:
     with open_store(server.url, rows_per_second=2000, max_pipeline_size=100) as store:
         began = time.monotonic()
