@@ -135,10 +135,10 @@ class MemoryStore(Store):
         names = encoded(keys, old.rows.schema, key_of(old.rows.schema))
         stay = pc.invert(pc.is_in(old.names, value_set=names))
         self._tables[table] = _Table(old.rows.filter(stay), old.names.filter(stay))
-        return len(stay) - stay.true_count
+        return int(len(stay) - stay.true_count)
 
     def drop(self, table: str) -> int:
-        rows: int = self._get(table).rows.num_rows
+        rows = int(self._get(table).rows.num_rows)
         del self._tables[table]
         return rows
 

@@ -24,11 +24,8 @@ class ProtocolError(Exception):
 
 def line_ends(data: Bytes, start: int = 0) -> Ints:
     """Positions of every CR that an LF follows, from ``start`` on."""
-    found = np.flatnonzero(data[start:] == CR) + start
-    if len(found) and found[-1] == len(data) - 1:
-        found = found[:-1]
-    ends: Ints = found[data[found + 1] == LF]
-    return ends
+    found: Ints = np.flatnonzero((data[start:-1] == CR) & (data[start + 1 :] == LF))
+    return found + start if start else found
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ class Values:
 
     Attributes:
         data: the received bytes.
-        starts: first byte of each value; shape (rows, width).
+        starts: first byte of each value, never falling; of a nil, where it would be; shape (rows,
+            width).
         lengths: length of each value in bytes, -1 where it is nil; shape (rows, width).
         errors: the rows that were answered with an error, and its text; their values are nil.
         size: how many of the bytes these replies are.
@@ -48,16 +49,10 @@ class Values:
         """One ``pa.binary()`` array per value of a row, copied out of the received bytes."""
         rows, width = self.starts.shape
         places = np.empty(2 * rows * width + 1, np.int32)
-        flat, lengths = self.starts.ravel(), self.lengths.ravel()
+        starts, lengths = self.starts.ravel(), self.lengths.ravel()
         nil = lengths < 0
-        if nil.any():
-            # Offsets must not fall: a nil is an empty value at the end of the one before it.
-            flat = np.maximum.accumulate(np.where(nil, 0, flat))
-            stops = np.maximum.accumulate(np.where(nil, 0, flat + lengths))
-            flat = np.where(nil, stops, flat)
-        else:
-            stops = flat + lengths
-        places[0:-1:2], places[1::2], places[-1] = flat, stops, self.size
+        places[0:-1:2], places[-1] = starts, self.size
+        np.add(starts, np.maximum(lengths, 0), out=places[1::2], casting="unsafe")
         buffers = [None, pa.py_buffer(places), pa.py_buffer(self.data)]
         # Every second element is a value; those between hold the headers.
         whole = pa.BinaryArray.from_buffers(pa.binary(), len(places) - 1, buffers)
@@ -106,39 +101,42 @@ def _reshaped(
     lead = 0 if header is None else 1
     slots = rows * (lead + 2 * width)
     nils = lines.nils[:slots]
-    starts, ends, last = (
-        lines.starts[:slots],
-        lines.ends[:slots],
-        min(slots, len(lines)),
-    )
     if nils.any():
-        # A nil has no value line: leave an empty slot (-1) after it.
+        # A nil has no value line: leave an empty slot after it.
         at = np.arange(len(nils)) + np.cumsum(nils) - nils
         last = int(np.searchsorted(at, slots))
-        spread = np.full((2, slots), -1, np.int64)
-        spread[0, at[:last]], spread[1, at[:last]] = starts[:last], ends[:last]
-        starts, ends = spread
         if at[last - 1] + 1 + nils[last - 1] < slots:
             return None, False
-    elif len(starts) < slots:
+        line = np.full(slots, -1, np.int64)
+        line[at[:last]] = np.arange(last)
+    elif len(lines) < slots:
         return None, False
-    starts, ends = starts.reshape(rows, -1), ends.reshape(rows, -1)
-    if header is not None and not _all_equal(lines.data, starts[:, 0], ends[:, 0], header):
+    else:
+        last, line = slots, np.arange(slots)
+    line = line.reshape(rows, -1)
+    opens = line[:, lead::2].ravel()  # the lines that open the values
+    if opens.min() < 0 or (lead and not _all_equal(lines, line[:, 0], header)):
         return None, True
-    opens, closes = starts[:, lead::2], ends[:, lead::2]
-    values, stops = starts[:, lead + 1 :: 2], ends[:, lead + 1 :: 2]
-    lengths = parse_lengths(lines.data, opens, closes)
-    nil = values < 0
-    right = np.where(nil, lengths == -1, lengths == stops - values)
-    if not right.all() or (opens < 0).any():
+    closes = lines.ends[opens]
+    lengths = parse_lengths(lines.data, lines.starts[opens], closes)
+    found = lines.ends.take(opens + 1, mode="clip") - closes - 2
+    right = (lengths == found) & (lengths >= 0)
+    if last < slots:
+        right |= nils[opens] & (lengths == -1)
+    if not right.all():
         return None, True
-    return Values(lines.data, values, lengths, {}, lines.length_after(last)), True
+    shape = (rows, width)
+    values = (closes + 2).reshape(shape)
+    return Values(lines.data, values, lengths.reshape(shape), {}, lines.length_after(last)), True
 
 
-def _all_equal(data: Bytes, starts: Ints, ends: Ints, expected: bytes) -> bool:
-    if starts.min() < 0 or not (ends - starts == len(expected)).all():
+def _all_equal(lines: Lines, which: Ints, expected: bytes | None) -> bool:
+    """Whether these lines all read as expected."""
+    assert expected is not None
+    starts = lines.starts[which]
+    if which.min() < 0 or not (lines.ends[which] - starts == len(expected)).all():
         return False
-    return all((data[starts + i] == byte).all() for i, byte in enumerate(expected))
+    return all((lines.data[starts + i] == byte).all() for i, byte in enumerate(expected))
 
 
 def walked(lines: Lines, rows: int, width: int, header: bytes | None) -> Values | None:
@@ -151,7 +149,7 @@ def walked(lines: Lines, rows: int, width: int, header: bytes | None) -> Values 
     broken |= lengths > MOST_BYTES
     after, bad = (last + 1).tolist(), broken.tolist()
     refused, total = lines.errors.tolist(), len(lines)
-    heads = np.full((rows, width), -1, np.int64)
+    heads = np.empty((rows, width), np.int64)
     errors: dict[int, str] = {}
     line = 0
     for row in range(rows):
@@ -159,6 +157,7 @@ def walked(lines: Lines, rows: int, width: int, header: bytes | None) -> Values 
             return None
         if refused[line]:
             errors[row] = lines.text(line)[1:].decode("utf-8", "replace")
+            heads[row] = line
             line += 1
             continue
         if header is not None:
@@ -174,6 +173,7 @@ def walked(lines: Lines, rows: int, width: int, header: bytes | None) -> Values 
             line = after[line]
     if line > total:
         return None
-    found = np.where(heads < 0, -1, lengths[heads])
-    values = np.where(found < 0, 0, lines.ends[heads] + 2)
+    found = lengths[heads]
+    found[list(errors)] = -1
+    values = lines.ends[heads] + 2
     return Values(lines.data, values, found, errors, lines.length_after(line))
