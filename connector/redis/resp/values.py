@@ -57,14 +57,16 @@ class Values:
         # Every second element is a value; those between hold the headers.
         whole = pa.BinaryArray.from_buffers(pa.binary(), len(places) - 1, buffers)
         first = np.arange(rows) * (2 * width)
-        return [
-            whole.take(pa.array(first + 2 * i, mask=_mask(nil.reshape(rows, width)[:, i])))
-            for i in range(width)
-        ]
+        nils = nil.reshape(rows, width)
+        return [_nulled(whole.take(pa.array(first + 2 * i)), nils[:, i]) for i in range(width)]
 
 
-def _mask(nil: Flags) -> Flags | None:
-    return nil if nil.any() else None
+def _nulled(values: pa.Array, nil: Flags) -> pa.Array:
+    """The values, of which some are empty because they are nil: those as nulls."""
+    if not nil.any():
+        return values
+    valid = pa.py_buffer(np.packbits(~nil, bitorder="little"))
+    return pa.BinaryArray.from_buffers(pa.binary(), len(values), [valid, *values.buffers()[1:]])
 
 
 def parse_values(lines: Lines, rows: int, width: int, header: bytes | None) -> Values | None:
