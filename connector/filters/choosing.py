@@ -1,0 +1,159 @@
+"""Building filters, and telling which columns and which keys one asks for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from connector.errors import OptionError
+from connector.filters.values import (
+    And,
+    Comparison,
+    Filter,
+    In,
+    IsNull,
+    Like,
+    Match,
+    Not,
+    Operator,
+    Or,
+    TextMatch,
+    Value,
+)
+
+_LOOKUPS = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column by its name, to build filters with: ``column("age") >= 18``."""
+
+    name: str
+
+    def __eq__(self, value: object) -> Comparison:  # type: ignore[override]
+        return Comparison(self.name, Operator.EQUAL, value)  # type: ignore[arg-type]
+
+    def __ne__(self, value: object) -> Comparison:  # type: ignore[override]
+        return Comparison(self.name, Operator.NOT_EQUAL, value)  # type: ignore[arg-type]
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __lt__(self, value: Value) -> Comparison:
+        return Comparison(self.name, Operator.LESS, value)
+
+    def __le__(self, value: Value) -> Comparison:
+        return Comparison(self.name, Operator.LESS_EQUAL, value)
+
+    def __gt__(self, value: Value) -> Comparison:
+        return Comparison(self.name, Operator.GREATER, value)
+
+    def __ge__(self, value: Value) -> Comparison:
+        return Comparison(self.name, Operator.GREATER_EQUAL, value)
+
+    def isin(self, values: Iterable[Value]) -> In:
+        """One of the values."""
+        if isinstance(values, str | bytes):
+            raise OptionError(f"column {self.name!r}: isin takes a list of values, not {values!r}")
+        return In(self.name, tuple(values))
+
+    def between(self, low: Value, high: Value) -> Filter:
+        """From low to high, both included."""
+        return And((self >= low, self <= high))
+
+    def is_null(self) -> IsNull:
+        """Null; NaN is not."""
+        return IsNull(self.name)
+
+    def is_not_null(self) -> Not:
+        """Anything but null."""
+        return Not(IsNull(self.name))
+
+    def startswith(self, text: str) -> TextMatch:
+        """Text that begins so."""
+        return TextMatch(self.name, Match.STARTS, text)
+
+    def endswith(self, text: str) -> TextMatch:
+        """Text that ends so."""
+        return TextMatch(self.name, Match.ENDS, text)
+
+    def contains(self, text: str) -> TextMatch:
+        """Text that has this in it."""
+        return TextMatch(self.name, Match.CONTAINS, text)
+
+    def like(self, pattern: str) -> Like:
+        """Text of this SQL pattern."""
+        return Like(self.name, pattern)
+
+
+def column(name: str) -> Column:
+    """A column, to build filters with."""
+    return Column(name)
+
+
+def columns_of(filter: Filter) -> tuple[str, ...]:
+    """The names of the filter's columns, in order of first use."""
+    return tuple(dict.fromkeys(_names(filter)))
+
+
+def _names(filter: Filter) -> Iterator[str]:
+    if isinstance(filter, And | Or):
+        for term in filter.terms:
+            yield from _names(term)
+    elif isinstance(filter, Not):
+        yield from _names(filter.term)
+    elif isinstance(filter, Comparison | In | IsNull | TextMatch | Like):
+        yield filter.column
+
+
+def conjuncts(filter: Filter) -> tuple[Filter, ...]:
+    """The filters that must all hold for this one to hold."""
+    return filter.terms if isinstance(filter, And) else (filter,)
+
+
+def key_values(
+    filter: Filter, key: Sequence[str]
+) -> tuple[list[tuple[object, ...]] | None, Filter | None]:
+    """The keys that alone can pass the filter, where it fixes every key column by = or IN.
+
+    Args:
+        filter: a filter that ``bind`` gave; key columns hold no nulls.
+        key: the names of the key columns, in key order.
+
+    Returns:
+        The keys, distinct, and what of the filter is left to evaluate on their rows, None for
+        nothing. Or None and the whole filter, where a key column is not fixed, is a floating-point
+        number, or there would be more than a million keys.
+    """
+    fixed: dict[str, dict[object, None]] = {}
+    rest = []
+    for term in conjuncts(filter):
+        name, values = _fixed(term) or ("", {})
+        if name in key:
+            before = fixed.get(name, values)
+            fixed[name] = {value: None for value in before if value in values}
+        else:
+            rest.append(term)
+    if not key or len(fixed) < len(key) or math.prod(map(len, fixed.values())) > _LOOKUPS:
+        return None, filter
+    left = And(tuple(rest)) if len(rest) > 1 else rest[0] if rest else None
+    return list(itertools.product(*(fixed[name] for name in key))), left
+
+
+def _fixed(term: Filter) -> tuple[str, dict[object, None]] | None:
+    """The only column of the term and the only values with which it holds."""
+    if isinstance(term, Or):
+        found = [_fixed(one) for one in term.terms]
+        if None in found or len({one[0] for one in found if one}) > 1:
+            return None
+        return found[0] and (found[0][0], {v: None for one in found if one for v in one[1]})
+    if isinstance(term, In):
+        values: tuple[Value, ...] = term.values
+    elif isinstance(term, Comparison) and term.operator is Operator.EQUAL:
+        values = (term.value,)
+    else:
+        return None
+    if any(isinstance(value, float) for value in values):
+        return None
+    return term.column, dict.fromkeys(values)

@@ -1,0 +1,140 @@
+"""Evaluating a bound filter on batches of rows."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from connector.errors import SchemaError
+from connector.filters.binding import plain_type
+from connector.filters.choosing import columns_of
+from connector.filters.values import (
+    And,
+    Comparison,
+    Filter,
+    In,
+    IsNull,
+    Like,
+    Match,
+    Not,
+    Operator,
+    Or,
+    TextMatch,
+    Value,
+)
+
+_WILD = {"%": ".*", "_": "."}
+_MATCHES = {
+    Match.STARTS: pc.starts_with,
+    Match.ENDS: pc.ends_with,
+    Match.CONTAINS: pc.match_substring,
+}
+_COMPARE = {
+    Operator.EQUAL: (pc.equal, False),
+    Operator.NOT_EQUAL: (pc.equal, True),
+    Operator.LESS: (pc.less, False),
+    Operator.GREATER_EQUAL: (pc.less, True),
+    Operator.LESS_EQUAL: (pc.less_equal, False),
+    Operator.GREATER: (pc.less_equal, True),
+}
+
+
+def keep(filter: Filter, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows for which a bound filter is true."""
+    return batch.filter(evaluate(filter, batch))
+
+
+def evaluate(filter: Filter, batch: pa.RecordBatch) -> pa.BooleanArray:
+    """Whether the filter holds for each row; null where that is unknown.
+
+    Args:
+        filter: a filter that ``bind`` gave for the batch's schema.
+        batch: rows with at least the filter's columns.
+
+    Raises:
+        SchemaError: the batch lacks a column, or a value was not bound to its column's type.
+    """
+    if isinstance(filter, And):
+        return functools.reduce(pc.and_kleene, (evaluate(term, batch) for term in filter.terms))
+    if isinstance(filter, Or):
+        return functools.reduce(pc.or_kleene, (evaluate(term, batch) for term in filter.terms))
+    if isinstance(filter, Not):
+        return pc.invert(evaluate(filter.term, batch))
+    (name,) = columns_of(filter)
+    at = batch.schema.get_field_index(name)
+    if at < 0:
+        raise SchemaError(
+            f"a batch has no column {name!r}, which the filter asks for; "
+            f"it has {', '.join(batch.schema.names) or 'none'}"
+        )
+    values = batch.column(at)
+    if isinstance(filter, IsNull):
+        return pc.is_null(values)
+    return _test(filter, _plain(values))
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    if pt.is_dictionary(values.type):
+        return _plain(values.dictionary_decode())
+    kind = plain_type(values.type)
+    return values if values.type == kind else values.cast(kind)
+
+
+def _test(filter: Filter, values: pa.Array) -> pa.BooleanArray:
+    if isinstance(filter, Comparison):
+        return _compare(values, filter)
+    if isinstance(filter, In):
+        return _is_in(values, filter)
+    if isinstance(filter, TextMatch):
+        return _MATCHES[filter.match](values, filter.text)
+    assert isinstance(filter, Like)
+    return pc.match_substring_regex(values, _regex(filter.pattern))
+
+
+def _compare(values: pa.Array, filter: Comparison) -> pa.BooleanArray:
+    value = _values_of(filter, [filter.value], values.type)[0]
+    if isinstance(filter.value, float) and math.isnan(filter.value):
+        values, value = pc.is_nan(values), pa.scalar(True)  # NaN is the greatest, as True is
+    # Greater is not-less-or-equal, which counts a NaN in the column among the greater.
+    compare, negated = _COMPARE[filter.operator]
+    found = compare(values, value)
+    return pc.invert(found) if negated else found
+
+
+def _is_in(values: pa.Array, filter: In) -> pa.BooleanArray:
+    if not filter.values:
+        return pa.repeat(False, len(values))
+    wanted = _values_of(filter, list(filter.values), values.type)
+    if not pt.is_floating(values.type):
+        found = pc.is_in(values, value_set=wanted)
+    else:  # adding 0.0 makes -0.0 and 0.0 one
+        found = pc.is_in(pc.add(values, 0.0), value_set=pc.add(wanted, 0.0))
+        if pc.any(pc.is_nan(wanted)).as_py():
+            found = pc.or_(found, pc.is_nan(values))
+    return pc.if_else(pc.is_valid(values), found, pa.scalar(None, pa.bool_()))
+
+
+def _values_of(filter: Filter, given: list[Value], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(given, kind)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        (name,) = columns_of(filter)
+        raise SchemaError(
+            f"column {name!r} of type {kind} meets a filter that is not bound to it: {error}"
+        ) from None
+
+
+def _regex(pattern: str) -> str:
+    """A LIKE pattern as one of RE2."""
+    parts = re.findall(r"\\?.", pattern, re.DOTALL)
+    return f"(?s)\\A{''.join(_WILD.get(part) or _literal(part[-1]) for part in parts)}\\z"
+
+
+def _literal(character: str) -> str:
+    plain = character.isalnum() or not character.isascii()
+    return character if plain else f"\\x{ord(character):02x}"
