@@ -153,6 +153,21 @@ def test_no_key_is_missed_beside_a_writer_at_full_speed(server: Server, table: s
         writer.join()
 
 
+def test_a_plan_scans_the_node_once(server: Server, table: str) -> None:
+    """Eight partitions together cost the server about the SCANs of one, not eight times as many."""
+    calls = []
+    with open_store(server.url, scan_count=100) as store:
+        store.write(table, [pa.record_batch({"id": range(20_000)})], WriteOptions(key=("id",)))
+        for parts in (1, 8):
+            server.raw.config_resetstat()
+            source = store.source(table, parts=parts)
+            plan = source.partitions()
+            assert len(plan) == parts
+            assert sum(b.num_rows for part in plan for b in source.read(part)) == 20_000
+            calls.append(server.raw.info("commandstats")["cmdstat_scan"]["calls"])
+    assert calls[1] < 1.5 * calls[0], calls
+
+
 @given(st.binary(max_size=8))
 def test_a_pattern_matches_its_prefix_to_the_letter(prefix: bytes) -> None:
     r"""Checked against the glob rules of the server's documentation: ``\\`` makes a character plain."""

@@ -326,3 +326,12 @@ def test_hiredis_need_not_be_there(server: Server, table: str, query: str) -> No
     command = [sys.executable, "-c", WITHOUT_HIREDIS, server.url + query, table]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_append_scans_nothing(server: Server, store: Store, table: str) -> None:
+    store.write(table, [pa.record_batch({"id": range(3000)})], BY_ID)
+    server.raw.config_resetstat()
+    store.write(table, [pa.record_batch({"id": range(5000)})], BY_ID)
+    called = server.raw.info("commandstats")
+    assert called["cmdstat_hset"]["calls"] == 5000
+    assert not {"cmdstat_scan", "cmdstat_keys", "cmdstat_dbsize"} & called.keys()
