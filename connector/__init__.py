@@ -17,14 +17,8 @@ from connector.errors import (
     TokenMismatchError,
     WriteRejectedError,
 )
-from connector.memory import MemoryStore
-from connector.registry import open_store
-from connector.scan import Partition, Scan
-from connector.source import MappedSource, Source, TableSource, read_all
-from connector.store import (
+from connector.jobs import (
     SchemaEvolution,
-    Store,
-    StoreSource,
     WriteFields,
     WriteJob,
     WriteMode,
@@ -32,6 +26,11 @@ from connector.store import (
     WriteResult,
     WriteRows,
 )
+from connector.memory import MemoryStore
+from connector.registry import open_store
+from connector.scan import Partition, Scan
+from connector.source import MappedSource, Source, TableSource, read_all
+from connector.store import Store, StoreSource
 
 __all__ = [
     "AuthenticationError",

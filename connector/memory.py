@@ -12,6 +12,15 @@ import pyarrow.compute as pc
 from connector.batching import capped
 from connector.codecs import encode_keys
 from connector.errors import OptionError, TableNotFoundError
+from connector.jobs import (
+    SchemaEvolution,
+    WriteJob,
+    WriteMode,
+    WriteOptions,
+    WriteResult,
+    WriteRows,
+)
+from connector.lookup import Keys, encoded
 from connector.options import Options, option
 from connector.scan import KeyList, Partition, Scan, even_ranges
 from connector.schema import (
@@ -24,17 +33,7 @@ from connector.schema import (
     keyed,
 )
 from connector.source import RowRange
-from connector.store import (
-    Keys,
-    SchemaEvolution,
-    Store,
-    WriteJob,
-    WriteMode,
-    WriteOptions,
-    WriteResult,
-    WriteRows,
-    encoded,
-)
+from connector.store import Store
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -2,158 +2,25 @@
 
 from __future__ import annotations
 
-import enum
 import functools
 import hashlib
 import itertools
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from connector.batching import limited
-from connector.codecs import decode_keys, encode_keys
 from connector.digests import digest
-from connector.errors import OptionError, SchemaError
 from connector.filters import Filter, bind, columns_of, key_values, parse_filter
+from connector.jobs import WriteJob, WriteOptions, WriteResult
+from connector.lookup import Keys, Lookup, encoded, read_rows
 from connector.options import Options
-from connector.scan import KeyList, Partition, Scan, key_lists, pack_keys
+from connector.scan import Partition, Scan, key_lists, pack_keys
 from connector.schema import key_of
-
-Keys: TypeAlias = "pa.Table | pa.RecordBatch | pa.Array | pa.ChunkedArray | Sequence[Any]"
-
-
-class WriteMode(enum.Enum):
-    """What becomes of rows that are in the table already.
-
-    APPEND upserts: rows with new keys are added; rows with known keys are merged, a null deleting
-    its field. OVERWRITE leaves exactly the written rows in the table.
-    """
-
-    APPEND = "append"
-    OVERWRITE = "overwrite"
-
-
-class WriteFields(enum.Enum):
-    """What becomes of the other columns of a row that is in the table already.
-
-    MERGE keeps them, and a null deletes its own; REPLACE leaves the written ones alone.
-    """
-
-    MERGE = "merge"
-    REPLACE = "replace"
-
-
-class WriteRows(enum.Enum):
-    """Which rows are written: all of them, new ones only, or known ones only.
-
-    A row that is left out is counted, and is no error.
-    """
-
-    UPSERT = "upsert"
-    INSERT = "insert"
-    UPDATE = "update"
-
-
-class SchemaEvolution(enum.Enum):
-    """What becomes of columns that the table does not have: an error, or new columns of the table."""
-
-    ERROR = "error"
-    ADD = "add"
-
-
-@dataclass(frozen=True, slots=True)
-class WriteOptions:
-    """How to write.
-
-    Attributes:
-        key: the key columns; empty for those of the table, where it exists.
-        mode: see WriteMode.
-        fields: see WriteFields.
-        rows: see WriteRows.
-        evolution: see SchemaEvolution.
-        ttl_seconds: rows written expire after this many seconds; None to leave their expiry as it is.
-        ttl_column: the column that says when each row expires, and is not stored: whole seconds from
-            now, or a timestamp; a null means never. By default ``__ttl``, where there is one.
-        reject_path: a directory, as fsspec knows it, for the keys of rows that the server refuses, and
-            why; without it such a row is an error.
-        reject_limit: most rows that a task may reject.
-    """
-
-    key: tuple[str, ...] = ()
-    mode: WriteMode = WriteMode.APPEND
-    fields: WriteFields = WriteFields.MERGE
-    rows: WriteRows = WriteRows.UPSERT
-    evolution: SchemaEvolution = SchemaEvolution.ERROR
-    ttl_seconds: int | None = None
-    ttl_column: str | None = None
-    reject_path: str | None = None
-    reject_limit: int = 1000
-
-    def __post_init__(self) -> None:
-        if isinstance(self.key, str):
-            raise OptionError(f"key must be a tuple of column names, got the text {self.key!r}")
-        if self.ttl_seconds is not None and self.ttl_seconds < 1:
-            raise OptionError(f"ttl must be at least 1 second, got {self.ttl_seconds}")
-        if self.ttl_seconds is not None and self.ttl_column is not None:
-            raise OptionError("give either a ttl for all rows or a column that has it, not both")
-        if self.mode is WriteMode.OVERWRITE and self.rows is not WriteRows.UPSERT:
-            raise OptionError(f"an overwrite cannot {self.rows.value} only: it replaces every row")
-
-
-@dataclass(frozen=True, slots=True)
-class WriteJob:
-    """One write of one table, begun by one process and carried out by any number of tasks.
-
-    Attributes:
-        table: name of the table.
-        schema: the schema of the batches, key columns and ``ttl_column`` included.
-        key: the key columns.
-        options: as given to ``begin``.
-        ttl_column: the column that says when rows expire, and is not stored.
-        id: no other job has it.
-    """
-
-    table: str
-    schema: pa.Schema
-    key: tuple[str, ...]
-    options: WriteOptions
-    ttl_column: str | None = None
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    @property
-    def stored(self) -> pa.Schema:
-        """The columns that the table gets."""
-        return pa.schema([item for item in self.schema if item.name != self.ttl_column])
-
-    @property
-    def replaces(self) -> bool:
-        """Whether a row that is written keeps nothing of the one before."""
-        overwrite = self.options.mode is WriteMode.OVERWRITE
-        return overwrite or self.options.fields is WriteFields.REPLACE
-
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """What one task wrote.
-
-    Attributes:
-        rows: rows sent and acknowledged.
-        keys: for an overwrite, the keys of those rows and of rejected ones in a form only the store
-            reads; each item holds many keys, compressed.
-        skipped: rows left out because they were in the table, or were not, by ``WriteOptions.rows``.
-        rejected: rows that the server refused, told of under ``reject_path``.
-    """
-
-    rows: int
-    keys: tuple[bytes, ...] = field(default=(), repr=False)
-    skipped: int = 0
-    rejected: int = 0
 
 
 class Store(ABC):
@@ -206,6 +73,10 @@ class Store(ABC):
         made, or a KeyList, of which rows that are not there are left out. Closing the iterator early
         frees its connection.
         """
+
+    def row_key(self, scan: Scan) -> tuple[str, ...]:
+        """The columns that tell every row of a scan from the others: most often those of the key."""
+        return scan.key
 
     @abstractmethod
     def begin(self, table: str, schema: pa.Schema, options: WriteOptions) -> WriteJob:
@@ -291,8 +162,14 @@ class Store(ABC):
         if (table, asked) not in self._lookups:
             full = self.schema(table)
             names = dict.fromkeys([*key_of(full), *(full.names if asked is None else asked)])
-            self._lookups[table, asked] = Lookup(self.source(table, schema=full, columns=[*names]))
+            self._lookups[table, asked] = self._lookup(
+                self.source(table, schema=full, columns=[*names])
+            )
         return self._lookups[table, asked].rows(keys)
+
+    def _lookup(self, source: StoreSource) -> Lookup:
+        """How rows of a source, which has the key columns first, are looked up."""
+        return Lookup(source.scan, functools.partial(read_rows, source.scan, source.read))
 
     @functools.cached_property
     def _lookups(self) -> dict[tuple[str, tuple[str, ...] | None], Lookup]:
@@ -391,13 +268,13 @@ class StoreSource:
 
     @property
     def key(self) -> tuple[str, ...]:
-        names = set(self.scan.output.names)
-        return self.scan.key if names.issuperset(self.scan.key) else ()
+        key = self.store.row_key(self.scan)
+        return key if set(self.scan.output.names).issuperset(key) else ()
 
     def with_key(self) -> StoreSource:
-        """The same source, reading the key columns too where they were not asked for."""
+        """The same source, reading the columns that tell rows apart where they were not asked for."""
         columns = self.scan.output.names
-        missing = [name for name in self.scan.key if name not in columns]
+        missing = [name for name in self.store.row_key(self.scan) if name not in columns]
         return replace(self, scan=self.scan.select(*columns, *missing)) if missing else self
 
     @property
@@ -426,64 +303,3 @@ class StoreSource:
         if values is None:
             return None
         return encoded(values, self.scan.schema, self.scan.key)
-
-
-@dataclass(frozen=True)
-class Lookup:
-    """Rows of one table by their keys. The source has the key columns first."""
-
-    source: StoreSource
-
-    def rows(self, keys: Keys) -> pa.RecordBatch:
-        """See ``Store.lookup``."""
-        scan = self.source.scan
-        names = encoded(keys, scan.schema, scan.key)
-        output = scan.output
-        if not len(names):
-            return pa.RecordBatch.from_pylist([], schema=output)
-        part = KeyList(0, pack_keys(names.unique()))
-        found = pa.concat_batches(self._read(part))
-        own = encode_keys([found.column(name) for name in scan.key], scan.key)
-        rows = found.take(pc.index_in(names, value_set=own))
-        asked = decode_keys(names, [scan.schema.field(name) for name in scan.key])
-        columns = [*asked, *rows.columns[len(asked) :]]
-        return pa.RecordBatch.from_arrays(columns, names=output.names)
-
-    def _read(self, part: KeyList) -> list[pa.RecordBatch]:
-        read = self.source.store.read(self.source.scan, part)
-        return [*read] or [pa.RecordBatch.from_pylist([], schema=self.source.scan.output)]
-
-
-def encoded(keys: Keys, schema: pa.Schema, key: Sequence[str]) -> pa.Array:
-    """Keys as a store writes them, one ``pa.binary()`` value each.
-
-    Args:
-        keys: an Arrow table or batch that has the key columns; or an Arrow array or a sequence of
-            values of the one key column; or a sequence of tuples, one value for each key column.
-        schema: the table's columns.
-        key: the key columns.
-
-    Raises:
-        SchemaError: the keys are not of the key columns' types, or one of them is null.
-    """
-    if isinstance(keys, (pa.Table, pa.RecordBatch)):
-        columns = [keys.column(name) for name in key]
-    elif isinstance(keys, (pa.Array, pa.ChunkedArray)):
-        columns = [keys]
-    else:
-        rows = [item if isinstance(item, tuple) else (item,) for item in keys]
-        if any(len(row) != len(key) for row in rows):
-            raise SchemaError(f"each key must have a value for each of {', '.join(key)}")
-        columns = [[row[i] for row in rows] for i in range(len(key))]
-    arrays = []
-    for name, column in zip(key, columns, strict=True):
-        kind = schema.field(name).type
-        try:
-            array = pa.array(column, kind) if isinstance(column, list) else column.cast(kind)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-            raise SchemaError(f"keys do not fit column {name!r} of type {kind}: {error}") from error
-        arrays.append(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array)
-    names = encode_keys(arrays, key)
-    if names.null_count:
-        raise SchemaError(f"{names.null_count} of {len(names)} keys are null")
-    return names

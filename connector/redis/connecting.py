@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from typing import Any
+import ssl
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import redis
-from redis.connection import (
-    Connection,
-    SSLConnection,
-    UnixDomainSocketConnection,
-    parse_url,
-)
+from redis.connection import Connection, SSLConnection, parse_url
 
 from connector.errors import OptionError
-from connector.redis.options import DEFAULT_PORT, RedisOptions
+from connector.redis.options import RedisOptions
+
+Address: TypeAlias = tuple[str, int]
 
 _TLS = {  # ours -> redis-py's
     "tls_ca_file": "ssl_ca_certs",
@@ -22,7 +22,17 @@ _TLS = {  # ours -> redis-py's
     "tls_key_file": "ssl_keyfile",
     "tls_key_password": "ssl_password",
 }
-_PLACE = ("connection_class", "path", "host", "port", "db")
+
+_TLS_HINTS = {  # what a failed first connection says, the more special first
+    "certificate is not valid for": "the server's certificate is for another host: reach it by the name "
+    "in there, or set option 'tls.check.hostname' to false",
+    "CERTIFICATE_VERIFY_FAILED": "name the authority that signed the server's certificate by option "
+    "'tls.ca.file'",
+    "Timeout": "it may speak no TLS at this port",
+    "connecting to": "",
+    "": "where a server breaks TLS off at once, it asks for a client's certificate that it trusts: options "
+    "'tls.cert.file' and 'tls.key.file'",
+}
 
 
 def connection_settings(options: RedisOptions) -> dict[str, Any]:
@@ -33,7 +43,7 @@ def connection_settings(options: RedisOptions) -> dict[str, Any]:
 
     Raises:
         OptionError: TLS options are given for a connection without TLS, or the credential provider
-            cannot be made.
+            cannot be made, or certificates cannot be read.
     """
     given = _given(options)
     found = {
@@ -48,6 +58,7 @@ def connection_settings(options: RedisOptions) -> dict[str, Any]:
     tls = {name: value for name, value in tls.items() if value is not None}
     if issubclass(found["connection_class"], SSLConnection):
         found.setdefault("ssl_check_hostname", options.tls_check_hostname)
+        _check_files(options)
         return {**tls, **found}
     if tls:
         raise OptionError(
@@ -55,6 +66,21 @@ def connection_settings(options: RedisOptions) -> dict[str, Any]:
             "option 'tls'"
         )
     return found
+
+
+@contextlib.contextmanager
+def tls_explained(settings: dict[str, Any]) -> Iterator[None]:
+    """Say, where a first connection fails for TLS, what to do about it."""
+    try:
+        yield
+    except redis.AuthenticationError:
+        raise
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        text = str(error)
+        hint = next(hint for sign, hint in _TLS_HINTS.items() if sign in text)
+        if not (hint and issubclass(settings["connection_class"], SSLConnection)):
+            raise
+        raise type(error)(f"{text}; {hint}") from error
 
 
 def elsewhere(settings: dict[str, Any], host: str, port: int) -> dict[str, Any]:
@@ -68,35 +94,16 @@ def pool(settings: dict[str, Any]) -> redis.ConnectionPool:
     return redis.ConnectionPool(**settings)
 
 
-def sentinel_pool(
-    settings: dict[str, Any], options: RedisOptions
-) -> tuple[redis.ConnectionPool, redis.ConnectionPool]:
-    """Pools of connections to whatever server Sentinels name: the master, and its replicas.
+def hello(client: redis.Redis) -> dict[bytes, Any]:
+    """What a server says of itself; HELLO is asked, as every user may send it.
 
-    Sentinels are reached as the servers are, TLS included, but with a login of their own.
+    Empty of a server older than Redis 6, which does not know it.
     """
-    assert options.sentinel_master is not None
-    if settings["connection_class"] is UnixDomainSocketConnection:
-        raise OptionError("Sentinels are reached over TCP; give the URL of one of them")
-    first = (settings.get("host", "localhost"), settings.get("port", DEFAULT_PORT))
-    login = {"username": options.sentinel_username, "password": options.sentinel_password}
-    tls = {name: value for name, value in settings.items() if name.startswith("ssl")}
-    shared = {
-        name: settings[name]
-        for name in ("socket_timeout", "socket_connect_timeout", "protocol", "decode_responses")
-    }
-    secure = {"ssl": True} if settings["connection_class"] is SSLConnection else {}
-    sentinel = redis.sentinel.Sentinel(  # type: ignore[no-untyped-call]
-        [first, *options.nodes],
-        sentinel_kwargs={**shared, **tls, **secure, **_present(login)},
-    )
-    servers = {name: value for name, value in settings.items() if name not in _PLACE}
-    servers |= secure | {"db": settings.get("db", 0)}
-    make: Any = redis.sentinel.SentinelConnectionPool
-    return (
-        make(options.sentinel_master, sentinel, **servers),
-        make(options.sentinel_master, sentinel, is_master=False, **servers),
-    )
+    try:
+        reply = client.execute_command("HELLO", 2)  # type: ignore[no-untyped-call]
+    except redis.ResponseError:
+        return {}
+    return dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 def _given(options: RedisOptions) -> dict[str, Any]:
@@ -109,17 +116,53 @@ def _given(options: RedisOptions) -> dict[str, Any]:
     return found
 
 
+def _check_files(options: RedisOptions) -> None:
+    """Read the certificates once: what is wrong with them is no fault of a server."""
+    try:
+        context = ssl.create_default_context(cafile=options.tls_ca_file)
+    except OSError as error:
+        raise OptionError(
+            f"option 'tls.ca.file': {options.tls_ca_file!r} holds no certificates that can be read "
+            f"here: {error.strerror or error}"
+        ) from error
+    if options.tls_cert_file is None:
+        return
+    try:  # without a password OpenSSL would ask for one at the terminal
+        context.load_cert_chain(
+            options.tls_cert_file, options.tls_key_file, options.tls_key_password or ""
+        )
+    except OSError as error:
+        raise OptionError(
+            f"options 'tls.cert.file' and 'tls.key.file': {options.tls_cert_file!r} and "
+            f"{options.tls_key_file!r} are no certificate with its key that can be read here, with "
+            f"'tls.key.password' where the key has one: {error.strerror or error}"
+        ) from error
+
+
 def _login(options: RedisOptions) -> dict[str, Any]:
     if options.credential_provider is None:
         return _present({"username": options.username, "password": options.password})
     module, _, name = options.credential_provider.rpartition(".")
     try:
         provider = getattr(importlib.import_module(module), name)()
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+    except (
+        ImportError,
+        LookupError,
+        RuntimeError,
+        OSError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise OptionError(
             f"option 'credential.provider': {options.credential_provider!r} is not a class that can be "
             f"imported here and made without arguments: {error}"
         ) from error
+    if not isinstance(provider, redis.CredentialProvider):
+        raise OptionError(
+            f"option 'credential.provider': {options.credential_provider!r} is no CredentialProvider "
+            f"of redis-py"
+        )
     return {"credential_provider": provider}
 
 

@@ -94,9 +94,18 @@ def run_id(client: redis.Redis) -> str | None:
     return str(found) if found else None
 
 
-def check_run(client: redis.Redis, part: CursorRange) -> None:
-    """Raise PlanExpiredError where a range was planned on another run of the server."""
-    if not part.whole and run_id(client) != part.run_id:
+def check_run(link: Link, part: CursorRange) -> None:
+    """Raise PlanExpiredError where a range was planned on another run of the server.
+
+    The link that scans is asked: another connection may lead elsewhere while servers are replaced.
+    """
+    if part.whole:
+        return
+    link.send(command(b"INFO", b"server"))
+    told = link.values(1, 1, None)
+    if told.errors:
+        raise (reply_error(told.errors[0]) or StoreError)(f"asking for the run: {told.errors[0]}")
+    if f"run_id:{part.run_id}\r\n".encode() not in told.columns()[0][0].as_py():
         raise PlanExpiredError(
             f"partition {part.index} was planned before the server was restarted or replaced: its keys "
             f"lie elsewhere now; plan again and read every partition anew"

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from connector.redis.commands import keyed_request
 from connector.redis.exchange import Answer, Exchange, Links
-from connector.redis.link import Link
+from connector.redis.link import Link, translated
 from connector.redis.reading import Keys
 from connector.redis.servers import Servers
 from connector.redis.writing import refusal
@@ -53,6 +53,8 @@ def delete_keys(
             for start in range(0, len(page), request_rows):
                 take(exchange.put(Keys(page.slice(start, request_rows))))
         take(exchange.drain())
+        with translated(doing):
+            servers.confirm({link.peer for link in links})
     return deleted
 
 

@@ -23,6 +23,7 @@ from connector.errors import (
 )
 from connector.redis.resp import (
     Arrays,
+    Entries,
     Ints,
     Lines,
     ProtocolError,
@@ -30,6 +31,7 @@ from connector.redis.resp import (
     Values,
     line_ends,
     parse_arrays,
+    parse_entries,
     parse_page,
     parse_statuses,
     parse_values,
@@ -104,6 +106,12 @@ class Link:
         self._outstanding = 0
         self.closed = False
 
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Host and port of the server at the other end; no host where it is a Unix socket."""
+        connection = self._connection
+        return getattr(connection, "host", ""), getattr(connection, "port", 0)
+
     def send(self, request: memoryview) -> None:
         """Send a request whose replies one later call reads."""
         self._outstanding += 1
@@ -118,6 +126,10 @@ class Link:
     def arrays(self, rows: int) -> Arrays:
         """The replies to a request for ``rows`` arrays of any length."""
         return self._receive(lambda lines: parse_arrays(lines, rows))
+
+    def entries(self, rows: int) -> Entries:
+        """The replies to a request for pages of entries of ``rows`` streams."""
+        return self._receive(lambda lines: parse_entries(lines, rows))
 
     def page(self) -> tuple[int, Values]:
         """The reply to one SCAN."""

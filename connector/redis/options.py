@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import warnings
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -47,6 +48,14 @@ class ValueCodec(enum.Enum):
     JSON = "json"
 
 
+class ArrowCompression(enum.Enum):
+    """How the values of an Arrow table are compressed."""
+
+    NONE = "none"
+    LZ4 = "lz4"
+    ZSTD = "zstd"
+
+
 class OnBadField(enum.Enum):
     """What to do with a stored value that does not parse as its column's type."""
 
@@ -72,6 +81,27 @@ def redis_url(text: str) -> str:
             "as %2F and the like"
         ) from None
     return text
+
+
+def model_name(text: str) -> ModelName:
+    """Parse the name of a model; that of spark-redis which is none here says why."""
+    if text.lower() == "binary":
+        raise ValueError(
+            "spark-redis's rows of this model are serialised Java objects, which nothing but a JVM can "
+            "read; read the table with spark-redis, and write it anew with model 'hash'"
+        )
+    return choice(ModelName)(text)
+
+
+def no_grouping(text: str) -> int:
+    """Parse an option of spark-redis that has nothing to say here, and say that."""
+    size = whole(1)(text)
+    warnings.warn(
+        "option 'iterator.grouping.size' has no effect: rows are not taken from an iterator; how many "
+        "are in a request says 'max.pipeline.size'",
+        stacklevel=2,
+    )
+    return size
 
 
 def addresses(text: str) -> tuple[tuple[str, int], ...]:
@@ -169,17 +199,17 @@ class RedisOptions(Options):
         default=False,
     )
     model: ModelName | None = option(
-        choice(ModelName),
+        model_name,
         doc="how a table's rows lie: `hash`, `json` (documents), `string`, `list`, `set`, `zset`, "
         "`stream`, or `arrow` (record batches under few keys); by default as the table was written, and "
         "hashes for one that is not ours or is new",
         default=None,
     )
-    value_codec: ValueCodec = option(
+    value_codec: ValueCodec | None = option(
         choice(ValueCodec),
-        doc="model `string`: what a value is: `text` of one column, the `raw` bytes of one, or all "
-        "columns as `msgpack` or `json`",
-        default=ValueCodec.TEXT,
+        doc="model `string`: what a value is: `text` of one column (by default), the `raw` bytes of one, "
+        "or all columns as `msgpack` or `json`",
+        default=None,
     )
     explode: bool = option(
         boolean,
@@ -230,6 +260,11 @@ class RedisOptions(Options):
         doc="about how many bytes of values in one request",
         default=4 << 20,
     )
+    iterator_grouping_size: int | None = option(
+        no_grouping,
+        doc="of spark-redis; has no effect, and a warning says so",
+        default=None,
+    )
     inflight_bytes: int = option(
         whole(1024),
         doc="writing: most bytes of requests on their way to the servers at once, in a task",
@@ -243,6 +278,28 @@ class RedisOptions(Options):
         doc="writing: a task has written when this many replicas of each node have its rows (WAIT); "
         "then a failover loses none that was reported as written",
         default=0,
+    )
+    arrow_rows: int = option(
+        whole(1, 1_000_000),
+        doc="model `arrow`, writing: most rows in one value; fewer where they are more than "
+        "`max.pipeline.bytes`",
+        default=16_384,
+    )
+    arrow_compression: ArrowCompression = option(
+        choice(ArrowCompression),
+        doc="model `arrow`, writing: `none`, `lz4` (fast) or `zstd` (small)",
+        default=ArrowCompression.LZ4,
+    )
+    lookup_cache_rows: int = option(
+        whole(0),
+        doc="lookups: most rows that a store object keeps in memory; the server says when they change "
+        "(client tracking, Redis 6 and later). Hashes in one server or behind Sentinels; 0 for none",
+        default=0,
+    )
+    search_index: str | None = option(
+        doc="reading with a `filter`: a RediSearch index over all rows of the table, one made without "
+        "FILTER and SKIPINITIALSCAN, to find the rows by; not in a cluster",
+        default=None,
     )
 
     def __post_init__(self) -> None:

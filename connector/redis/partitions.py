@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 import redis
 
+from connector.redis.cluster import Cluster
 from connector.redis.cursor import CursorRange, check_run, node_ranges, scan_keys
 from connector.redis.exchange import Links
 from connector.redis.keyspace import Keyspace, without_bookkeeping
-from connector.redis.link import translated
 from connector.redis.options import RedisOptions
-from connector.redis.servers import Cluster, Servers
+from connector.redis.searching import SearchQuery, search_keys
+from connector.redis.servers import Servers
 from connector.redis.slot_range import SlotLister, SlotRange, slot_ranges
 from connector.redis.slots import key_hashes
 from connector.scan import KeyList, Partition
@@ -72,14 +73,14 @@ def partition_keys(
         keyspace: which keys are the table's.
         servers: who has which key.
         links: the connections to use.
-        options: COUNT for SCAN.
+        options: COUNT for SCAN and for cursors of an index.
         doing: what is being done, for messages.
         kind: where the server can be asked for them alone, only keys of this type.
     """
     if isinstance(partition, KeyList):
         yield keyspace.keys(partition.names)
         return
-    assert isinstance(partition, (SlotRange, CursorRange))
+    assert isinstance(partition, (SlotRange, CursorRange, SearchQuery))
     most = np.uint32(min(int(partition.keep * _HASHES), _HASHES - 1))
     for page in _listed(partition, keyspace, servers, links, options, doing, kind):
         if partition.keep >= 1:
@@ -89,7 +90,7 @@ def partition_keys(
 
 
 def _listed(
-    partition: SlotRange | CursorRange,
+    partition: SlotRange | CursorRange | SearchQuery,
     keyspace: Keyspace,
     servers: Servers,
     links: Links,
@@ -97,13 +98,15 @@ def _listed(
     doing: str,
     kind: str | None,
 ) -> Iterator[pa.Array]:
+    if isinstance(partition, SearchQuery):
+        yield from search_keys(servers, partition, keyspace, options.scan_count, doing)
+        return
     if isinstance(partition, SlotRange):
         assert isinstance(servers, Cluster)
         lister = SlotLister(servers, links, keyspace, options.scan_count, doing)
         yield from lister.keys(partition)
         return
     link = links.to("", "scan")
-    with translated(doing):  # after connecting: a later restart breaks the connection
-        check_run(redis.Redis(connection_pool=servers.pool("", replica=True)), partition)
+    check_run(link, partition)
     pages = scan_keys(link, partition, keyspace.pattern, options.scan_count, kind)
     yield from map(without_bookkeeping, pages) if keyspace.by_pattern else pages

@@ -17,14 +17,14 @@ from connector.redis.commands import keyed_request
 from connector.redis.exchange import Answer, Exchange, Links
 from connector.redis.keyspace import Keyspace
 from connector.redis.link import ASKING, Link, reply_error
-from connector.redis.models.model import Fetch, Flags, Found, Model
+from connector.redis.models.model import Fetch, Flags, Found, Model, PagedFetch
 from connector.redis.options import OnBadField, OnBadKey
 from connector.redis.servers import Rows, Servers
 from connector.scan import Scan
 
-Milliseconds: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-
 _FIRST_ROWS = 64  # asked for before the size of a row is known
+
+Milliseconds: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 KEY = "__key"
 TTL = "__ttl"
@@ -59,12 +59,14 @@ class ReadCounts:
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys to be fetched."""
+    """Keys to be fetched; where they were begun already, from ``after`` on."""
 
     keys: pa.Array
+    after: pa.Array | None = None
 
     def take(self, rows: Rows) -> Keys:
-        return Keys(self.keys.take(pa.array(rows)))
+        place = pa.array(rows)
+        return Keys(self.keys.take(place), None if self.after is None else self.after.take(place))
 
 
 @dataclass(frozen=True)
@@ -140,19 +142,25 @@ class RowReader:
             limit_bytes=1 << 62,  # requests are small; window_bytes limits the answers
         )
         windows = _Windows(iter(pages), min(_FIRST_ROWS, self.window_rows))
-        while (keys := windows.next()) is not None:
-            for answer in exchange.put(Keys(keys)):
+        while True:
+            work = windows.next()
+            for answer in exchange.drain() if work is None else exchange.put(work):
                 windows.rows = self._window(answer)
+                windows.go_on(answer.work.keys, answer.result.found.after)
                 yield answer
-        for answer in exchange.drain():
-            yield answer
+            if work is None and not windows.begun:
+                return
 
     def _window(self, answer: Answer[Keys, Fetched]) -> int:
         row_bytes = max(1, answer.result.found.size // len(answer.work.keys))
         return max(1, min(self.window_rows, self.window_bytes // row_bytes))
 
     def _send(self, link: Link, work: Keys, asked: bool) -> int:
-        request = self._fetch.request(work.keys)
+        if work.after is None:
+            request = self._fetch.request(work.keys)
+        else:
+            assert isinstance(self._fetch, PagedFetch)
+            request = self._fetch.request_after(work.keys, work.after)
         link.send(request)
         if self._with_ttl:
             ttl = keyed_request(b"PTTL", work.keys)
@@ -302,7 +310,7 @@ class RowReader:
 
 def is_wrong_type(text: str) -> bool:
     """Whether an error reply says that a key holds another type."""
-    return text.startswith("WRONGTYPE") or "wrong type" in text
+    return text.startswith("WRONGTYPE") or "wrong type" in text or "wrong Redis type" in text
 
 
 def _without(keys: pa.Array, found: Found, ttl: Any, drop: Flags) -> tuple[pa.Array, Found, Any]:
@@ -317,13 +325,26 @@ def _without(keys: pa.Array, found: Found, ttl: Any, drop: Flags) -> tuple[pa.Ar
 
 @dataclass
 class _Windows:
-    """Cuts pages of keys into requests of ``rows`` keys, which may change from one to the next."""
+    """Cuts pages of keys into requests of ``rows`` keys, which may change from one to the next.
+
+    Keys that have more rows come before new ones, so that they do not heap up.
+    """
 
     pages: Iterator[pa.Array]
     rows: int
     held: list[pa.Array] = field(default_factory=list)
+    begun: list[Keys] = field(default_factory=list)
 
-    def next(self) -> pa.Array | None:
+    def go_on(self, keys: pa.Array, after: pa.Array | None) -> None:
+        """Take back the keys that have more rows."""
+        if after is not None and after.null_count < len(after):
+            rows = np.flatnonzero(np.asarray(after.is_valid()))
+            pieces = np.split(rows, range(self.rows, len(rows), self.rows))
+            self.begun += [Keys(keys, after).take(piece) for piece in pieces]
+
+    def next(self) -> Keys | None:
+        if self.begun:
+            return self.begun.pop(0)
         while sum(map(len, self.held)) < self.rows and (page := next(self.pages, None)) is not None:
             self.held.append(page)
         if not self.held:
@@ -331,4 +352,4 @@ class _Windows:
         keys = pa.concat_arrays(self.held) if len(self.held) > 1 else self.held[0]
         window, rest = keys.slice(0, self.rows), keys.slice(self.rows)
         self.held = [rest] if len(rest) else []
-        return window
+        return Keys(window)

@@ -12,9 +12,11 @@ import pyarrow as pa
 import redis
 
 from connector.errors import SchemaError
+from connector.jobs import SchemaEvolution, WriteJob
 from connector.redis.keyspace import RESERVED
 from connector.redis.models import build
 from connector.redis.models.model import Model
+from connector.redis.options import ModelName
 from connector.redis.reading import is_wrong_type
 from connector.redis.servers import Servers, single
 from connector.schema import check_append, key_of, keyed
@@ -69,7 +71,8 @@ def from_text(table: str, text: bytes | str) -> pa.Schema:
             raise ValueError(f"it has format {saved['format']}, and this version reads {_FORMAT}")
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(saved["arrow"])))
         spec = saved.get("model", _FIRST_MODEL)
-        build(spec)
+        if spec != ModelName.ARROW.value:
+            build(spec)
         return with_model(keyed(schema, saved["key"]), spec)
     except (ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
         raise SchemaError(
@@ -90,18 +93,19 @@ def replace(servers: Servers, table: str, schema: pa.Schema) -> None:
     single(servers, key, lambda client: client.set(key, text))
 
 
-def extend(servers: Servers, table: str, schema: pa.Schema, *, add: bool) -> None:
-    """Save the schema of a table that is appended to: its first, or what agrees with the saved one.
+def schema_of(job: WriteJob) -> pa.Schema:
+    """The schema that is saved of a table that a job writes."""
+    return with_model(keyed(job.stored, job.key), model_of(job.schema) or _FIRST_MODEL)
 
-    Args:
-        servers: where to save it.
-        table: name of the table.
-        schema: the schema of the batches, with its key.
-        add: whether columns that the table lacks are added to it.
+
+def extend(servers: Servers, job: WriteJob) -> None:
+    """Save the schema of a table that is appended to: its first, or what agrees with the saved one.
 
     Raises:
         SchemaError: the saved schema does not agree, or changes all the time.
     """
+    table, schema = job.table, schema_of(job)
+    add = job.options.evolution is SchemaEvolution.ADD
     key = schema_key(table)
     for _ in range(_ATTEMPTS):
         before = single(servers, key, lambda client: client.get(key))
@@ -161,7 +165,7 @@ def sample(
                     if isinstance(reply, redis.ResponseError):
                         if not (skip_others and is_wrong_type(str(reply))):
                             raise reply
-                    elif reply:
+                    elif reply or reply == b"":
                         found.append(reply)
         if len(found) >= rows:
             break

@@ -20,13 +20,14 @@ import pyarrow.compute as pc
 import redis
 
 from connector.errors import StoreError, StoreTimeoutError, StoreUnavailableError
+from connector.redis.cluster import Cluster
 from connector.redis.commands import bulk, keyed_request
 from connector.redis.cursor import CursorRange, scan_keys
 from connector.redis.exchange import Links
 from connector.redis.keyspace import Keyspace
 from connector.redis.link import Link, reply_error
 from connector.redis.resp import Ints
-from connector.redis.servers import Cluster, is_moving, pauses, told_by
+from connector.redis.servers import is_moving, pauses, told_by
 from connector.redis.slots import SLOTS, hash_tags, key_slots, slot_tags
 from connector.scan import Partition, even_ranges
 

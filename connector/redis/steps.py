@@ -34,19 +34,21 @@ SCRIPT_SHA = hashlib.sha1(_SCRIPT).hexdigest().encode()
 
 @dataclass(frozen=True)
 class Step:
-    """One command of every row: ``name key argument ...``.
+    """One command of every row: ``name leading ... key argument ...``.
 
     Attributes:
         name: the command's name.
         parts: the texts whose concatenation is the further arguments, as they are sent.
         count: how many further arguments there are; one number, or one for each row.
         rows: which rows have this command; None for all.
+        leading: arguments before the key; none for a command that is to run on a condition.
     """
 
     name: bytes
     parts: Sequence[Text] = ()
     count: int | Counts = 0
     rows: Flags | None = None
+    leading: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,13 @@ def transaction(keys: pa.Array, steps: Sequence[Step]) -> Request:
     refused, its replies could not be told apart otherwise.
     """
     key = joined(argument(keys))
-    queued = sum(1.0 if step.rows is None else float(step.rows.mean()) for step in steps)
-    assert queued == int(queued), "rows of one transaction differ in their number of commands"
+    commands = sum(len(keys) if step.rows is None else int(step.rows.sum()) for step in steps)
+    queued, rest = divmod(commands, max(1, len(keys)))
+    assert not rest, "rows of one transaction differ in their number of commands"
     opening, closing = const(b"*1\r\n$5\r\nMULTI\r\n"), const(b"*1\r\n$4\r\nEXEC\r\n")
     request = joined([opening, *(_command(key, step) for step in steps), closing])
     # MULTI's reply, one for each command as it is queued, EXEC's header, and one more for each.
-    return Request(buffer(request), _offsets(np.full(len(keys), 2 + 2 * int(queued))), int(queued))
+    return Request(buffer(request), _offsets(np.full(len(keys), 2 + 2 * queued)), queued)
 
 
 def conditional(keys: pa.Array, steps: Sequence[Step], exists: bool) -> Request:
@@ -113,11 +116,13 @@ def script_request() -> memoryview:
 
 def _command(key: pa.Array, step: Step) -> Text:
     """One command as it is sent; empty for the rows that do not have it."""
-    if isinstance(step.count, int):
-        opening: list[Text] = [const(b"*%d\r\n" % (2 + step.count) + bulk(step.name))]
+    words = (step.name, *step.leading)
+    name, count = b"".join(map(bulk, words)), len(words) + 1 + step.count
+    if isinstance(count, int):
+        opening: list[Text] = [const(b"*%d\r\n" % count + name)]
     else:
-        numbers = pa.array(2 + step.count).cast(pa.string()).view(pa.binary())
-        opening = [const(b"*"), numbers, const(b"\r\n" + bulk(step.name))]
+        numbers = pa.array(count).cast(pa.string()).view(pa.binary())
+        opening = [const(b"*"), numbers, const(b"\r\n" + name)]
     return _where(step.rows, joined([*opening, key, *step.parts]))
 
 

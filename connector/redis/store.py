@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import redis
 
-from connector.batching import capped, gathered
 from connector.errors import OptionError, SchemaError, TableNotFoundError
-from connector.pace import Pace
-from connector.redis import saved
-from connector.redis.deleting import delete_keys, others
-from connector.redis.exchange import Links
+from connector.jobs import SchemaEvolution, WriteJob, WriteMode, WriteOptions, WriteResult
+from connector.lookup import Keys, Lookup, encoded
+from connector.redis import arrow_index, saved
+from connector.redis.arrow_tables import ArrowTables
+from connector.redis.caching import LookupCache
 from connector.redis.keyspace import Keyspace
 from connector.redis.link import translated
-from connector.redis.models import build, spec_of
-from connector.redis.models.model import Model
-from connector.redis.options import ModelName, OnBadKey, RedisOptions
-from connector.redis.partitions import partition_keys, plan, whole
-from connector.redis.reading import METADATA, TTL, ReadCounts, RowReader, is_wrong_type
+from connector.redis.lookups import HashFinder, check_caching
+from connector.redis.models import build, spec_for
+from connector.redis.models.hashes import HashModel
+from connector.redis.options import RedisOptions
+from connector.redis.reading import METADATA, TTL, ReadCounts
+from connector.redis.row_tables import RowTables
 from connector.redis.servers import Servers, connect, has_command, single
-from connector.redis.writing import RowWriter
-from connector.scan import Partition, Scan, unpack_keys
-from connector.schema import check_append, check_key, check_names, key_of, keyed
-from connector.store import (
-    Keys,
-    SchemaEvolution,
-    Store,
-    WriteJob,
-    WriteMode,
-    WriteOptions,
-    WriteResult,
-    encoded,
-)
+from connector.scan import Partition, Scan
+from connector.schema import check_append, check_key, check_names, key_of
+from connector.store import Store, StoreSource
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +35,8 @@ log = logging.getLogger(__name__)
 class RedisStore(Store):
     """Tables in Redis or Valkey.
 
-    Row ``k`` of table ``t`` lies under the key ``t:k``; how, is the model's to say. The table's
-    schema is saved under ``_kvlake:schema:t`` at the first write.
+    Row ``k`` of table ``t`` lies under the key ``t:k``; how, is the model's to say; or the table is kept
+    as record batches. The table's schema is saved under ``_kvlake:schema:t`` at the first write.
 
     Attributes:
         counts: what the reads of this store met in this process, of partitions read to the end.
@@ -55,6 +47,7 @@ class RedisStore(Store):
 
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
+        self._caches: dict[int, LookupCache] = {}
         self.counts = ReadCounts()
 
     def __reduce__(self) -> tuple[type[RedisStore], tuple[RedisOptions]]:
@@ -68,87 +61,37 @@ class RedisStore(Store):
     def schema(self, table: str, key: Sequence[str] = ()) -> pa.Schema:
         """The saved schema; without one, inferred from a sample, its key column named ``_id``."""
         if not (self._options.infer_schema or self._options.keys_pattern):
-            found = self._saved(table)
+            found = self._saved(table, needed=False)
             if found is not None:
-                self._model(table, found)
+                self._spec(table, found)
                 return found
         if len(key) > 1:
             raise SchemaError(
                 f"table {table!r} has no saved schema, and one with several key columns cannot be "
                 f"inferred; give the schema"
             )
-        keyspace, model = self._keyspace(table), self._model(table)
-        doing = f"looking at table {table!r} in {self.location}"
-        with translated(doing), Links(self._servers, doing, replica=True) as links:
-            part = whole(self._servers, keyspace)
-            pages = partition_keys(part, keyspace, self._servers, links, self._options, doing)
-            try:
-                rows = saved.sample(
-                    self._servers,
-                    model,
-                    pages,
-                    self._options.schema_sample,
-                    skip_others=self._options.on_bad_key is OnBadKey.SKIP,
-                )
-            except redis.ResponseError as error:
-                if not is_wrong_type(str(error)):
-                    raise
-                raise SchemaError(
-                    f"{doing}: keys that match {keyspace.pattern!r} hold no {model.kinds[0]}: {error}; "
-                    f"set option 'model' to what they hold, or on.bad.key to skip"
-                ) from error
-        if not rows:
+        tables = self._tables(table)
+        columns = None if isinstance(tables, ArrowTables) else tables.infer(table)
+        if columns is None:
             raise TableNotFoundError(
-                f"there is no table {table!r} in {self.location}: no saved schema, and no key "
-                f"matches {keyspace.pattern.decode(errors='replace')!r}"
+                f"there is no table {table!r} in {self.location}: no saved schema, and no key is its own"
             )
-        columns = model.infer(table, rows)
-        return saved.inferred(table, columns, key[0] if key else saved.DEFAULT_KEY, model.spec)
+        name = key[0] if key else saved.DEFAULT_KEY
+        return saved.inferred(table, columns, name, self._spec(table))
 
     def plan(self, scan: Scan, parts: int) -> Sequence[Partition]:
-        keyspace = self._keyspace(scan.table)
-        with translated(f"planning table {scan.table!r} in {self.location}"):
-            return plan(self._servers, keyspace, parts, scan.sample or 1.0)
+        return self._tables(scan.table, scan.schema).plan(scan, parts)
 
     def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
-        doing = f"reading partition {partition.index} of table {scan.table!r} from {self.location}"
-        keyspace = self._keyspace(scan.table)
-        pace = Pace(self._options.rows_per_second)
-        with translated(doing):
-            servers = self._servers
-        with Links(servers, doing, replica=True) as links:
-            model = self._model(scan.table, scan.schema)
-            reader = RowReader(
-                scan=scan.unfiltered,
-                keyspace=keyspace,
-                model=model,
-                servers=servers,
-                links=links,
-                doing=doing,
-                on_bad_field=self._options.on_bad_field,
-                on_bad_key=self._options.on_bad_key,
-                window_rows=min(self._options.max_pipeline_size, scan.batch_rows),
-                window_bytes=min(self._options.max_pipeline_bytes, scan.batch_bytes),
-            )
-            pages = partition_keys(
-                partition,
-                keyspace,
-                servers,
-                links,
-                self._options,
-                doing,
-                kind=model.kinds[0] if self._options.filter_keys_by_type else None,
-            )
-            wanted = (scan.filtered(batch) for batch in reader.batches(pages))
-            batches = gathered(wanted, scan.batch_rows, scan.batch_bytes)
-            for batch in capped(batches, scan.batch_rows, scan.batch_bytes):
-                pace.wait(batch.num_rows)
-                yield batch
-        self.counts.add(reader.counts)
-        _report(doing, reader.counts)
+        return self._tables(scan.table, scan.schema).read(scan, partition)
+
+    def row_key(self, scan: Scan) -> tuple[str, ...]:
+        tables = self._tables(scan.table, scan.schema)
+        apart = () if isinstance(tables, ArrowTables) else tables.apart
+        return (*scan.key, *(name for name in apart if name not in scan.key))
 
     def begin(self, table: str, schema: pa.Schema, options: WriteOptions) -> WriteJob:
-        self._keyspace(table)
+        Keyspace.of_table(table)
         stored = self._saved(table)
         key = options.key or (key_of(stored) if stored is not None else ())
         if not key:
@@ -158,61 +101,41 @@ class RedisStore(Store):
             )
         check_names(table, schema)
         check_key(table, schema, key)
-        ttl = options.ttl_column
-        if ttl is None and TTL in schema.names and TTL not in key:
-            ttl = TTL
-        if ttl is not None:
-            _check_ttl(table, schema, key, ttl, options)
-        kept = pa.schema([item.remove_metadata() for item in schema if item.name != ttl])
-        model = self._model(table, stored if options.mode is WriteMode.APPEND else None)
-        plain = model.check(table, kept, key)
-        if stored is not None and options.mode is WriteMode.APPEND:
-            check_append(table, stored, plain, key, add=options.evolution is SchemaEvolution.ADD)
+        known = stored if options.mode is WriteMode.APPEND else None
+        # An overwrite may choose another model, and keeps the table's where it does not.
+        spec = self._spec(table, stored if known or self._options.model is None else None)
+        if spec == arrow_index.SPEC:
+            ttl = None
+            plain = ArrowTables.check(table, schema.remove_metadata(), options, known)
+        else:
+            ttl = _ttl_column(table, schema, key, options)
+            kept = [item.remove_metadata() for item in schema if item.name != ttl]
+            plain = build(spec).check(table, pa.schema(kept), key)
+        if known is not None:
+            check_append(table, known, plain, key, add=options.evolution is SchemaEvolution.ADD)
         if ttl is not None:
             plain = plain.append(schema.field(ttl).remove_metadata())
-        return WriteJob(table, saved.with_model(plain, model.spec), key, options, ttl)
+        job = WriteJob(table, saved.with_model(plain, spec), key, options, ttl)
+        tables = self._tables(table, job.schema)
+        if isinstance(tables, RowTables):
+            tables.check(job, known)
+        return job
 
     def write_part(self, job: WriteJob, batches: Iterable[pa.RecordBatch]) -> WriteResult:
-        if job.options.mode is WriteMode.APPEND:
-            self._extend(job)
-        doing = f"writing table {job.table!r} to {self.location}"
-        with translated(doing):
-            servers = self._servers
-        keyspace = Keyspace.of_table(job.table)
-        model = self._model(job.table, job.schema)
-        return RowWriter(job, keyspace, model, servers, self._options, doing).write(batches)
+        return self._tables(job.table, job.schema).write_part(job, batches)
 
     def commit(self, job: WriteJob, results: Sequence[WriteResult]) -> None:
-        """Save the schema; then, for an overwrite, delete the rows that it did not write.
-
-        Every task's result brings the keys that it wrote, compressed; they are held here at once.
-        """
-        rows = sum(result.rows + result.rejected for result in results)
-        written = unpack_keys(block for result in results for block in result.keys)
-        if job.options.mode is WriteMode.APPEND:
-            self._extend(job)
-            return
-        if len(written) != rows:
-            raise SchemaError(
-                f"overwriting table {job.table!r}: the results name {len(written)} keys for {rows} "
-                f"rows; nothing was deleted"
-            )
-        with translated(f"saving the schema of table {job.table!r} to {self.location}"):
-            saved.replace(self._servers, job.table, _saved_schema(job))
-        deleted = self._delete(Keyspace.of_table(job.table), job.table, written)
-        log.info("overwrote table %r: %d rows, %d old ones deleted", job.table, rows, deleted)
+        """End a job; an overwrite saves the schema, then deletes the rows that it did not write."""
+        self._tables(job.table, job.schema).commit(job, results)
 
     def abort(self, job: WriteJob) -> None:
-        """Nothing to undo: an aborted job's rows stay, and no row was deleted."""
+        """Undo nothing: rows stay, and none was deleted. Chunks that nobody sees are deleted."""
+        self._tables(job.table, job.schema).abort(job)
 
     def delete(self, table: str, keys: Keys) -> int:
         schema = self.schema(table)
         names = encoded(keys, schema, key_of(schema))
-        doing = f"deleting rows of table {table!r} in {self.location}"
-        with translated(doing):
-            servers = self._servers
-        pages = [self._keyspace(table).keys(names.unique())]
-        return delete_keys(table, pages, servers, doing, self._options.max_pipeline_size)
+        return self._tables(table, schema).delete(table, names.unique())
 
     def delete_matching(self, table: str, pattern: str) -> int:
         """Delete the rows whose keys, without the table's name, match a glob pattern.
@@ -222,78 +145,134 @@ class RedisStore(Store):
             pattern: as the server's KEYS takes it, such as ``2013-*``.
 
         Returns:
-            How many rows were deleted.
+            How many keys were deleted.
         """
-        return self._delete(Keyspace.of_table(table).narrowed(pattern), table)
+        tables = self._tables(table, self._saved(table))
+        if isinstance(tables, ArrowTables):
+            raise OptionError(
+                f"table {table!r} is of model 'arrow', whose rows have no keys of their own to match a "
+                f"pattern; delete by key"
+            )
+        return tables.delete_all(Keyspace.of_table(table).narrowed(pattern), table)
 
     def drop(self, table: str) -> int:
-        rows = self.delete_matching(table, "*")
+        listed = self._arrow.drop(table)
+        rows = listed or 0
+        keys = self._rows(HashModel.spec).drop(table)
         key = saved.schema_key(table)
         with translated(f"dropping table {table!r} in {self.location}"):
             known = single(self._servers, key, lambda client: client.delete(key))
-        if not (rows or known):
+        if not (rows or keys or known):
             raise TableNotFoundError(f"there is no table {table!r} in {self.location}")
-        return rows
+        return rows or keys
+
+    @property
+    def lookup_cache(self) -> LookupCache | None:
+        """What this process keeps of lookups; None where option ``lookup.cache.rows`` is 0."""
+        most, process = self._options.lookup_cache_rows, os.getpid()
+        if most and process not in self._caches:
+            doing = f"looking up rows in {self.location}"
+            # A new dictionary: a child does not use what its parent has.
+            self._caches = {
+                process: LookupCache(most, lambda: self._servers.pool("", replica=True), doing)
+            }
+        return self._caches.get(process)
 
     def close(self) -> None:
+        if cache := self._caches.get(os.getpid()):
+            cache.close()
         if "_servers" in self.__dict__:
             self._servers.close()
             del self._servers
+
+    def _lookup(self, source: StoreSource) -> Lookup:
+        table, columns = source.scan.table, source.scan.output.names
+        spec = self._spec(table, source.scan.schema)
+        with translated(f"looking up rows of table {table!r} in {self.location}"):
+            check_caching(self._options, table, spec, self._servers)
+        if spec != HashModel.spec or not set(columns).isdisjoint(METADATA.names):
+            return super()._lookup(source)
+        find = HashFinder(
+            source=source,
+            keyspace=self._rows(spec).keyspace(table),
+            model=HashModel(),
+            servers=lambda: self._servers,
+            cache=lambda: self.lookup_cache,
+            window_rows=self._options.max_pipeline_size,
+            doing=f"looking up rows of table {table!r} in {self.location}",
+        )
+        return Lookup(source.scan, find)
 
     @functools.cached_property
     def _servers(self) -> Servers:
         return connect(self._options)
 
-    def _model(self, table: str, schema: pa.Schema | None = None) -> Model:
-        """How a table's rows lie: as its schema notes, or as the option says; as hashes by default.
+    @functools.cached_property
+    def _has_json(self) -> bool:
+        return has_command(self._servers, "JSON.GET")
+
+    @property
+    def _arrow(self) -> ArrowTables:
+        return ArrowTables(lambda: self._servers, self._options, self.location, self.counts)
+
+    def _rows(self, spec: str) -> RowTables:
+        model, options = build(spec), self._options
+        return RowTables(model, lambda: self._servers, options, self.location, self.counts)
+
+    def _tables(self, table: str, schema: pa.Schema | None = None) -> ArrowTables | RowTables:
+        """How a table is kept."""
+        spec = self._spec(table, schema)
+        return self._arrow if spec == arrow_index.SPEC else self._rows(spec)
+
+    def _spec(self, table: str, schema: pa.Schema | None = None) -> str:
+        """The model of a table: as its schema notes, or as the option says; hashes by default.
 
         Raises:
             SchemaError: the two contradict each other.
         """
         noted = None if schema is None else saved.model_of(schema)
-        asked = spec_of(self._options, lambda: has_command(self._servers, "JSON.GET"))
-        if noted and asked and noted != asked:
-            raise SchemaError(
-                f"table {table!r} was written with model {noted!r}, and the options ask for {asked!r}; "
-                f"leave option 'model' out, or write with mode overwrite"
+        spec = spec_for(table, self._options, noted, lambda: self._has_json)
+        if spec == arrow_index.SPEC and self._options.keys_pattern is not None:
+            raise OptionError(
+                f"table {table!r} is of model 'arrow', whose rows have no keys of their own to match a "
+                f"pattern; drop option 'keys.pattern'"
             )
-        return build(noted or asked or ModelName.HASH.value)
+        return spec
 
-    def _keyspace(self, table: str) -> Keyspace:
-        pattern = self._options.keys_pattern
-        return Keyspace.of_table(table) if pattern is None else Keyspace.of_pattern(pattern)
-
-    def _saved(self, table: str) -> pa.Schema | None:
-        self._keyspace(table)
-        with translated(f"reading the schema of table {table!r} from {self.location}"):
-            return saved.load(self._servers, table)
-
-    def _extend(self, job: WriteJob) -> None:
-        add = job.options.evolution is SchemaEvolution.ADD
-        with translated(f"saving the schema of table {job.table!r} to {self.location}"):
-            saved.extend(self._servers, job.table, _saved_schema(job), add=add)
-
-    def _delete(self, keyspace: Keyspace, table: str, spared: pa.ChunkedArray | None = None) -> int:
-        """Delete a table's rows with these keys, but for those that are spared."""
-        doing = f"deleting rows of table {table!r} in {self.location}"
+    def _saved(self, table: str, *, needed: bool = True) -> pa.Schema | None:
+        """The saved schema; none, where it is not needed, for a user who may not read it."""
+        if self._options.keys_pattern is None:
+            Keyspace.of_table(table)
+        doing = f"reading the schema of table {table!r} from {self.location}"
         with translated(doing):
-            servers = self._servers
-        with Links(servers, doing) as links:
-            part = whole(servers, keyspace)
-            pages = partition_keys(part, keyspace, servers, links, self._options, doing)
-            doomed = pages if spared is None else others(pages, spared)
-            return delete_keys(table, doomed, servers, doing, self._options.max_pipeline_size)
+            try:
+                return saved.load(self._servers, table)
+            except redis.exceptions.NoPermissionError as error:
+                if needed:
+                    raise
+                log.warning(
+                    "%s: %s; the columns are inferred from a sample. Let the user read the key %s, or "
+                    "give the schema",
+                    doing,
+                    error,
+                    saved.schema_key(table).decode(),
+                )
+                return None
 
 
-def _saved_schema(job: WriteJob) -> pa.Schema:
-    model = saved.model_of(job.schema)
-    assert model is not None
-    return saved.with_model(keyed(job.stored, job.key), model)
+def _ttl_column(
+    table: str, schema: pa.Schema, key: Sequence[str], options: WriteOptions
+) -> str | None:
+    """The column that says when rows expire; None where none does.
 
-
-def _check_ttl(
-    table: str, schema: pa.Schema, key: Sequence[str], column: str, options: WriteOptions
-) -> None:
+    Raises:
+        OptionError, SchemaError: it cannot say so.
+    """
+    column = options.ttl_column
+    if column is None and TTL in schema.names and TTL not in key:
+        column = TTL
+    if column is None:
+        return None
     if schema.get_field_index(column) < 0:
         raise SchemaError(f"table {table!r}: there is no column {column!r} to say when rows expire")
     if column in key:
@@ -303,24 +282,4 @@ def _check_ttl(
             f"table {table!r}: both a ttl for all rows and column {column!r} say when they expire; "
             f"drop one of them"
         )
-
-
-def _report(doing: str, counts: ReadCounts) -> None:
-    """Say what was not handed on as it stood; silence is for reads without loss."""
-    if counts.bad_fields or counts.dropped_rows or counts.bad_keys:
-        log.warning(
-            "%s: %d rows; %d values did not parse and were read as null; %d rows left out; %d keys of "
-            "other types skipped",
-            doing,
-            counts.rows,
-            counts.bad_fields,
-            counts.dropped_rows,
-            counts.bad_keys,
-        )
-    elif counts.vanished:
-        log.info(
-            "%s: %d rows; %d keys had gone meanwhile",
-            doing,
-            counts.rows,
-            counts.vanished,
-        )
+    return column

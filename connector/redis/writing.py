@@ -9,22 +9,23 @@ import numpy as np
 import pyarrow as pa
 
 from connector.batching import capped
-from connector.codecs import encode_keys
-from connector.errors import StoreUnavailableError, WriteRejectedError
+from connector.codecs import encode, encode_keys
+from connector.errors import WriteRejectedError
+from connector.jobs import WriteJob, WriteMode, WriteResult, WriteRows
 from connector.pace import Pace
-from connector.redis.commands import command
 from connector.redis.exchange import Answer, Exchange, Links
 from connector.redis.expiry import expire_after, expire_by
 from connector.redis.keyspace import Keyspace
 from connector.redis.link import Link, reply_error, translated
 from connector.redis.models.model import Model
+from connector.redis.models.sharing import Sharing, Tied
 from connector.redis.options import RedisOptions
+from connector.redis.replicas import await_replicas
 from connector.redis.servers import Rows, Servers
 from connector.redis.steps import Request, conditional, plain, script_request, transaction
 from connector.rejects import RejectSink
 from connector.scan import pack_keys as packed
 from connector.schema import check_rows, conform
-from connector.store import WriteJob, WriteMode, WriteResult, WriteRows
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class RowWriter:
             for answer in exchange.drain():
                 self._take(answer, sink)
             if self._options.wait_replicas:
-                self._await_replicas(links)
+                wanted, timeout = self._options.wait_replicas, self._options.timeout_seconds
+                await_replicas(links, wanted, timeout, self._doing)
             with translated(self._doing):
                 self._servers.confirm({link.peer for link in links})
         return WriteResult(self._rows, tuple(written), self._skipped, sink.rows)
@@ -132,7 +134,7 @@ class RowWriter:
         for whole in batches:
             fitted = conform(whole, job.schema)
             own = encode_keys([fitted.column(name) for name in job.key], job.key)
-            check_rows(job.table, job.key, fitted, own)
+            self._check_rows(fitted, own)
             start = 0
             limits = (self._options.max_pipeline_size, self._options.max_pipeline_bytes)
             for piece in capped([fitted], *limits):
@@ -140,6 +142,13 @@ class RowWriter:
                 start += piece.num_rows
                 ttl = None if job.ttl_column is None else piece.column(job.ttl_column)
                 yield Batch(keys, piece.select(names), ttl)
+
+    def _check_rows(self, rows: pa.RecordBatch, keys: pa.Array) -> None:
+        """Refuse nulls and repeats in what tells rows apart."""
+        job, apart = self._job, self._model.apart if isinstance(self._model, Sharing) else ()
+        if apart:
+            keys = encode_keys([keys, *(encode(name, rows.column(name)) for name in apart)])
+        check_rows(job.table, (*job.key, *apart), rows, keys)
 
     def _request(self, batch: Batch, asked: bool) -> Request:
         job, options = self._job, self._job.options
@@ -150,7 +159,7 @@ class RowWriter:
             expiry = expire_after(options.ttl_seconds)
         chosen = options.rows is not WriteRows.UPSERT
         # A row must be seen neither missing nor without its expiry.
-        atomic = job.replaces or bool(expiry) or asked
+        atomic = job.replaces or bool(expiry) or asked or isinstance(self._model, Tied)
         steps = self._model.steps(batch.rows, replace=job.replaces, uniform=atomic and not chosen)
         steps += expiry
         if chosen:
@@ -193,23 +202,6 @@ class RowWriter:
         if serious:
             raise refusal(self._job.table, keys, refused)
         sink.add({keys[row].as_py(): text for row, text in refused.items()})
-
-    def _await_replicas(self, links: Links) -> None:
-        """Wait until every node's replicas have what was written over the links.
-
-        Raises:
-            StoreUnavailableError: too few of them have it in time.
-        """
-        wanted, timeout = self._options.wait_replicas, self._options.timeout_seconds
-        words = (b"WAIT", b"%d" % wanted, b"%d" % max(1, int(timeout * 1000) - 500))
-        for link in links:
-            link.send(command(*words))
-            reached = int(link.statuses(1).numbers[0])
-            if reached < wanted:
-                raise StoreUnavailableError(
-                    f"{self._doing}: {reached} of {wanted} replicas had the rows within "
-                    f"{timeout:g} seconds; write again"
-                )
 
 
 def refusal(table: str, keys: pa.Array, errors: dict[int, str]) -> Exception:

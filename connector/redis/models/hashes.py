@@ -70,7 +70,7 @@ class HashModel:
         for column in columns.values():
             if column.null_count:
                 nulls += np.asarray(column.is_null())
-        setting = _set_fields(columns, nulls)
+        setting = Step(b"HSET", *present_fields(columns, nulls))
         if replace:
             return [Step(b"DEL"), setting]
         if not nulls.any():
@@ -90,8 +90,18 @@ class HashModel:
         return [pa.field(_text(table, name), narrowest(columns[name])) for name in sorted(columns)]
 
 
-def _set_fields(columns: Mapping[bytes, pa.Array], nulls: Counts) -> Step:
-    """HSET of the fields that are not null; of the field PRESENT where all of them are."""
+def present_fields(
+    columns: Mapping[bytes, pa.Array], nulls: Counts
+) -> tuple[list[Text], int | Counts]:
+    """Names and values of the fields that are not null; of the field PRESENT where all of them are.
+
+    Args:
+        columns: encoded values of each field.
+        nulls: how many of them are null; shape (rows,).
+
+    Returns:
+        The texts whose concatenation they are as arguments, and how many arguments these are.
+    """
     parts: list[Text] = []
     for name, column in columns.items():
         pair = [const(bulk(name)), *argument(column)]
@@ -104,8 +114,8 @@ def _set_fields(columns: Mapping[bytes, pa.Array], nulls: Counts) -> Step:
         marker = const(bulk(PRESENT) + bulk(b""))
         parts.append(pc.if_else(pa.array(bare), marker, const(b"")))
     if not (nulls.any() or bare.any()):
-        return Step(b"HSET", parts, 2 * len(columns))
-    return Step(b"HSET", parts, 2 * np.where(bare, 1, len(columns) - nulls))
+        return parts, 2 * len(columns)
+    return parts, 2 * np.where(bare, 1, len(columns) - nulls)
 
 
 def _delete_nulls(columns: Mapping[bytes, pa.Array], nulls: Counts, uniform: bool) -> Step:

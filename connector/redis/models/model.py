@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,8 @@ class Found:
         missing: keys that are certainly gone; shape (keys,), None for none of them.
         doubtful: keys without any value, which may be gone or may just have none; shape (keys,).
         rows: how many rows each key has, where that is not one; shape (keys,).
+        after: where to go on, for keys that have more rows than these; null for the others, and None
+            where there is no such key. Only a ``PagedFetch`` finds it.
     """
 
     columns: dict[str, pa.Array]
@@ -37,6 +39,7 @@ class Found:
     missing: Flags | None = None
     doubtful: Flags | None = None
     rows: Counts | None = None
+    after: pa.Array | None = None
 
 
 class Fetch(Protocol):
@@ -55,6 +58,15 @@ class Fetch(Protocol):
 
     def receive(self, link: Link, keys: pa.Array) -> Found:
         """The answer to that request, of which every array outlives the link's buffer."""
+        ...
+
+
+@runtime_checkable
+class PagedFetch(Fetch, Protocol):
+    """A fetch that answers some rows of a key at a time."""
+
+    def request_after(self, keys: pa.Array, after: pa.Array) -> memoryview:
+        """The request for the next rows of these keys; answered as ``request`` is."""
         ...
 
 
