@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from hypothesis.database import DirectoryBasedExampleDatabase
+from modules import with_modules
 from servers import Server, installed, running
 from topology import Cluster, cluster
 
@@ -132,3 +133,17 @@ def mortal_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster of each kind in turn for one test alone, which may kill its nodes."""
     with cluster(installed(request.param)) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def _modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with with_modules(tmp_path_factory.mktemp("modules")) as server:
+        yield server
+
+
+@pytest.fixture
+def module_server(_modules: Server, table: str) -> Iterator[Server]:
+    """A Valkey with RedisJSON and RediSearch, empty."""
+    _modules.clear(table)
+    yield _modules
+    _modules.clear(table)

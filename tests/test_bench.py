@@ -44,6 +44,13 @@ def test_redis(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_arrow(tmp_path: Path) -> None:
+    found = run("arrow", tmp_path, 20_000)
+    assert found["ratios"]["read_lz4 / read_hash"] > 1
+    assert found["bytes_per_row"]["lz4"] < found["bytes_per_row"]["none"]
+
+
+@pytest.mark.slow
 def test_decode_agrees_with_hiredis(tmp_path: Path) -> None:
     found = run("decode", tmp_path, 5000)
     assert set(found["ratios"]) == {
@@ -58,6 +65,21 @@ def test_decode_agrees_with_hiredis(tmp_path: Path) -> None:
 def test_wide(tmp_path: Path) -> None:
     ratios = run("wide", tmp_path, 500)["ratios"]
     assert ratios["two_of_wide / all_of_wide"] > 1
+
+
+@pytest.mark.slow
+def test_lookup(tmp_path: Path) -> None:
+    shapes = run("lookup", tmp_path, 2000)["shapes"]
+    assert set(shapes) == {"100x50", "1x5", "10000x5"}
+    for found in shapes.values():
+        assert found["calls"] >= 20
+        assert set(found["figures"]) == {
+            "ours",
+            "redis_py_decoded",
+            "redis_py_raw",
+            "ours_cached",
+            "server_alone",
+        }
 
 
 @pytest.mark.slow

@@ -211,6 +211,7 @@ def test_replicas_are_read_where_they_are_asked_for(
 ) -> None:
     store.write(table, [rows()], BY_ID)
     redis_cluster.await_copies()
+    redis_cluster.await_listing()
     for node in redis_cluster.nodes:
         node.raw.config_resetstat()
     with open_store(redis_cluster.url, read_replicas=True) as replicas:

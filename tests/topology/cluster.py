@@ -150,6 +150,14 @@ class Cluster:
         self.await_agreement()
         return self.owner(slot)
 
+    def await_listing(self) -> None:
+        """Wait until every node tells clients of every replica: Redis 7 does so after some seconds."""
+        until(lambda: all(map(self._lists_all, self.nodes)), "the listing of replicas")
+
+    def _lists_all(self, node: Node) -> bool:
+        told = {each[2] for _, _, *nodes in node.raw.cluster("SLOTS") for each in nodes}
+        return told >= {each.id.encode() for each in self.nodes}
+
     def await_agreement(self) -> None:
         """Wait until running nodes own all slots, all nodes agree, and every replica is linked."""
         _await_agreement(self.nodes)
