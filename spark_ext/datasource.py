@@ -9,9 +9,9 @@ from pyspark.sql.datasource import DataSource
 from pyspark.sql.types import StructType
 
 from connector.errors import OptionError, SchemaError
+from connector.jobs import WriteMode, WriteOptions
 from connector.options import Options, parse_options
 from connector.registry import store_class
-from connector.store import WriteMode, WriteOptions
 from spark_ext.messages import concise
 from spark_ext.options import TableOptions
 from spark_ext.pool import PooledSource, pooled

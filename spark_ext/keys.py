@@ -9,8 +9,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
+from connector.lookup import encoded
 from connector.options import Options
-from connector.store import StoreSource, encoded
+from connector.store import StoreSource
 from spark_ext.pool import PooledSource, pooled
 from spark_ext.types import arrow_schema, fit, spark_schema
 

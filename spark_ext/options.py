@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from connector.jobs import SchemaEvolution, WriteFields, WriteRows
 from connector.options import Options, choice, fraction, names, option, whole
-from connector.store import SchemaEvolution, WriteFields, WriteRows
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -11,9 +11,9 @@ from pyspark.sql import functions as sf
 
 from connector.errors import OptionError, SchemaError
 from connector.filters import Filter
+from connector.jobs import WriteMode
 from connector.options import masked_url
 from connector.schema import key_of
-from connector.store import WriteMode
 from spark_ext.datasource import parse_table_options
 from spark_ext.keys import delete_by_keys, lookup_frame
 from spark_ext.pool import PooledSource, pooled

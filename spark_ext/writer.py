@@ -10,9 +10,9 @@ import pyarrow as pa
 from pyspark.sql.datasource import DataSourceArrowWriter, WriterCommitMessage
 
 from connector.errors import StoreError
+from connector.jobs import WriteJob, WriteResult
 from connector.options import Options
 from connector.schema import conform
-from connector.store import WriteJob, WriteResult
 from spark_ext.messages import concise
 from spark_ext.pool import pooled
 

@@ -28,7 +28,7 @@ from benchmarks.settings import Settings
 from benchmarks.tables import BATCH_ROWS, TABLE, table_of
 from benchmarks.timing import Contender, in_turn, rate, timed
 from connector import WriteMode, WriteOptions, open_store, read_all
-from connector.store import WriteFields
+from connector.jobs import WriteFields
 
 ROWS = 1_000_000
 UPSERT = WriteOptions(key=("id",))
