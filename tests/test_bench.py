@@ -44,6 +44,13 @@ def test_redis(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_cluster(tmp_path: Path) -> None:
+    found = run("cluster", tmp_path, 5000)
+    assert set(found["figures"]) == {"write_alone", "write_cluster", "read_alone", "read_cluster"}
+    assert found["server_cpu"]["read_cluster"]["rows_per_server_cpu_second"] > 0
+
+
+@pytest.mark.slow
 def test_arrow(tmp_path: Path) -> None:
     found = run("arrow", tmp_path, 20_000)
     assert found["ratios"]["read_lz4 / read_hash"] > 1

@@ -8,8 +8,7 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 import redis
 
@@ -18,9 +17,9 @@ from benchmarks.timing import Contender
 from connector.embedded import EmbeddedServer, serve
 
 
-def start() -> EmbeddedServer:
+def start(config: Sequence[str] = ()) -> EmbeddedServer:
     """Debian's redis-server where there is one, else the embedded Valkey."""
-    return serve(shutil.which("redis-server"))
+    return serve(shutil.which("redis-server"), config=config)
 
 
 def name_of(url: str) -> str:
@@ -31,17 +30,19 @@ def name_of(url: str) -> str:
     return f"{name} {info.get('valkey_version', info['redis_version'])}"
 
 
-@dataclass(frozen=True)
 class ServerCpu:
-    """Meters the CPU time that the server's main thread spends on each contender.
+    """Meters the CPU time that the main threads of servers spend on each contender.
+
+    Args:
+        urls: the servers.
 
     Attributes:
-        url: the server.
         spent: for each contender and run, rows, wall seconds and server CPU seconds.
     """
 
-    url: str
-    spent: dict[str, list[tuple[int, float, float]]] = field(default_factory=dict)
+    def __init__(self, *urls: str) -> None:
+        self._urls = urls
+        self.spent: dict[str, list[tuple[int, float, float]]] = {}
 
     def metered(self, name: str, work: Callable[[], int]) -> Contender:
         """A contender that does the work between two looks at the server's clock."""
@@ -61,10 +62,14 @@ class ServerCpu:
         return {name: _shares(runs[-repeats:]) for name, runs in self.spent.items()}
 
     def _cpu_seconds(self) -> float:
-        with redis.Redis.from_url(self.url) as client:
-            info = client.info("cpu")
-        thread = "_main_thread" if "used_cpu_user_main_thread" in info else ""
-        return float(info[f"used_cpu_user{thread}"]) + float(info[f"used_cpu_sys{thread}"])
+        return sum(map(_cpu_seconds, self._urls))
+
+
+def _cpu_seconds(url: str) -> float:
+    with redis.Redis.from_url(url) as client:
+        info = client.info("cpu")
+    thread = "_main_thread" if "used_cpu_user_main_thread" in info else ""
+    return float(info[f"used_cpu_user{thread}"]) + float(info[f"used_cpu_sys{thread}"])
 
 
 def _shares(runs: list[tuple[int, float, float]]) -> dict[str, object]:
