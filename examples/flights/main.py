@@ -75,7 +75,7 @@ def train(url: str, table: str, content: str, cache: Path, epochs: int, report: 
     """Seal the table, train, and compare with the baselines; tell whether both were beaten."""
     with open_store(url) as store:
         found = store.source(table, columns=list(model.COLUMNS))
-        source = Flights(found.store, found.scan, found.parts, content)
+        source = Flights(found.store, found.scan, found.parts, content=content)
         with report.step("Arrow read from Redis") as step:
             flights = read_all(source)
             step.advance(flights.num_rows)
