@@ -56,17 +56,14 @@ class Values:
         buffers = [None, pa.py_buffer(places), pa.py_buffer(self.data)]
         # Every second element is a value; those between hold the headers.
         whole = pa.BinaryArray.from_buffers(pa.binary(), len(places) - 1, buffers)
-        first = np.arange(rows) * (2 * width)
-        nils = nil.reshape(rows, width)
-        return [_nulled(whole.take(pa.array(first + 2 * i)), nils[:, i]) for i in range(width)]
-
-
-def _nulled(values: pa.Array, nil: Flags) -> pa.Array:
-    """The values, of which some are empty because they are nil: those as nulls."""
-    if not nil.any():
-        return values
-    valid = pa.py_buffer(np.packbits(~nil, bitorder="little"))
-    return pa.BinaryArray.from_buffers(pa.binary(), len(values), [valid, *values.buffers()[1:]])
+        # All values of the first column, then all of the second, ...: one gather for all columns.
+        order = 2 * np.arange(rows * width).reshape(rows, width).T.ravel()
+        values = whole.take(pa.array(order))
+        if nil.any():
+            valid = np.packbits(~nil.reshape(rows, width).T.ravel(), bitorder="little")
+            buffers = [pa.py_buffer(valid), *values.buffers()[1:]]
+            values = pa.BinaryArray.from_buffers(pa.binary(), len(order), buffers)
+        return [values.slice(i * rows, rows) for i in range(width)]
 
 
 def parse_values(lines: Lines, rows: int, width: int, header: bytes | None) -> Values | None:
