@@ -35,7 +35,7 @@ def run(settings: Settings) -> dict[str, object]:
 def _size(url: str, rows: int, repeats: int) -> dict[str, object]:
     """Median rates and largest memory for a table of this size."""
     rounds = []
-    with redis.Redis.from_url(url) as client:
+    with redis.Redis.from_url(url, socket_timeout=300) as client:  # to empty a large server
         for _ in range(repeats):
             client.flushdb()
             rounds.append({"write": _worker("write", url, rows), "read": _worker("read", url)})
