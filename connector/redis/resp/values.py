@@ -17,7 +17,6 @@ import pyarrow as pa
 from connector.redis.resp.lines import (
     MOST_BYTES,
     Bytes,
-    Flags,
     Ints,
     Lines,
     ProtocolError,
