@@ -98,11 +98,11 @@ def conditional(keys: pa.Array, steps: Sequence[Step], exists: bool) -> Request:
     words = np.full(len(keys), 4, np.int64)
     parts: list[Text] = [*argument(keys), const(bulk(b"1" if exists else b"0"))]
     for step in steps:
-        count = np.broadcast_to(step.count, len(keys))
+        count: Counts = np.broadcast_to(np.asarray(step.count, np.int64), len(keys))
         numbers = pa.array(count).cast(pa.string()).view(pa.binary())
         text = joined([const(bulk(step.name)), *argument(numbers), *step.parts])
         parts.append(_where(step.rows, text))
-        words += (2 + count) * (1 if step.rows is None else step.rows)
+        words += 2 + count if step.rows is None else np.where(step.rows, 2 + count, 0)
     opening = const(b"\r\n" + bulk(b"EVALSHA") + bulk(SCRIPT_SHA) + bulk(b"1"))
     lengths = pa.array(words + 1).cast(pa.string()).view(pa.binary())
     request = joined([const(b"*"), lengths, opening, *parts])

@@ -17,7 +17,7 @@ from connector.redis.commands import Text, argument, bulk, const, joined, keyed_
 from connector.redis.link import Link
 from connector.redis.models.inferring import narrowest
 from connector.redis.models.model import Found
-from connector.redis.steps import Counts, Step
+from connector.redis.steps import Counts, Flags, Step
 
 PRESENT = b""
 """Name of the field by which a row lives that has nothing but nulls: a hash cannot be empty."""
@@ -42,7 +42,7 @@ class HashFetch:
         width = len(self.names)
         found = link.values(len(keys), width, b"*%d" % width)
         columns = dict(zip(self.names, found.columns(), strict=True))
-        bare = (found.lengths < 0).all(axis=1)
+        bare: Flags = np.asarray((found.lengths < 0).all(axis=1))
         bare[list(found.errors)] = False
         doubtful = bare if bare.any() else None
         return Found(columns, found.errors, found.size, doubtful=doubtful)

@@ -151,7 +151,7 @@ def _walked(lines: Lines, rows: int) -> Entries | None:
             widths.append(width or 0)
             if walk.short:
                 return None
-        if walk.short:
+        if walk.short or count is None:
             return None
         counts[row] = count
     heads = np.array(walk.heads, np.int64)

@@ -111,9 +111,9 @@ def _reshaped(
         return None, False
     else:
         last, line = slots, np.arange(slots)
-    line = line.reshape(rows, -1)
-    opens = line[:, lead::2].ravel()  # the lines that open the values
-    if opens.min() < 0 or (lead and not _all_equal(lines, line[:, 0], header)):
+    by_row = line.reshape(rows, -1)
+    opens = by_row[:, lead::2].ravel()  # the lines that open the values
+    if opens.min() < 0 or (lead and not _all_equal(lines, by_row[:, 0], header)):
         return None, True
     closes = lines.ends[opens]
     lengths = parse_lengths(lines.data, lines.starts[opens], closes)
