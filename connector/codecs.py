@@ -20,6 +20,7 @@ from connector.texts import as_integer, parse, text
 
 _FIRST_DAY = -719_528  # 0000-01-01 in days since 1970: the range that ISO text with 4 digits holds
 _LAST_DAY = 2_932_896  # 9999-12-31
+_FIRST_NANOSECOND = -9_223_372_036 * 10**9  # Arrow parses whole seconds first: one before overflows
 _UNITS_PER_DAY = {
     "s": 86_400,
     "ms": 86_400_000,
@@ -195,6 +196,11 @@ def _check_years(column: str, values: pa.Array) -> None:
     low, high = ends["min"].as_py(), ends["max"].as_py()
     if low is None:
         return
+    if pt.is_timestamp(kind) and kind.unit == "ns" and low < _FIRST_NANOSECOND:
+        raise SchemaError(
+            f"column {column!r} has a time within the first second that nanoseconds can hold, in 1677, "
+            f"which does not parse back; cast it to microseconds"
+        )
     if low < _FIRST_DAY * per_day or high >= (_LAST_DAY + 1) * per_day:
         raise SchemaError(
             f"column {column!r} has a year outside 0 to 9999, which text cannot hold; "

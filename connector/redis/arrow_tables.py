@@ -188,6 +188,8 @@ class ArrowTables:
                 writer.drain()
                 if self.options.wait_replicas:
                     writer.await_replicas()
+                with translated(doing):
+                    servers.confirm({link.peer for link in links})
             except BaseException:
                 self._discard(job, servers, [chunk.key(job.table) for chunk in writer.chunks])
                 raise

@@ -162,6 +162,8 @@ def sample(
                 for key in some.to_pylist():
                     model.sample(pipeline, key)
                 for reply in pipeline.execute(raise_on_error=False):
+                    if isinstance(reply, redis.exceptions.AskError):  # moving: others will do
+                        continue
                     if isinstance(reply, redis.ResponseError):
                         if not (skip_others and is_wrong_type(str(reply))):
                             raise reply

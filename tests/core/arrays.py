@@ -55,7 +55,8 @@ any_type = st.one_of(flat, nested)
 def _between(low: dt.datetime, unit: str) -> Values:
     per = _NANOSECONDS[unit]
     most = min(int((dt.datetime(9999, 12, 31) - _EPOCH).total_seconds()) * 10**9, 2**63 - 1)
-    least = max(int((low - _EPOCH).total_seconds()) * 10**9, -(2**63))
+    # The first second that nanoseconds hold does not parse back, and is refused.
+    least = max(int((low - _EPOCH).total_seconds()), -9_223_372_036) * 10**9
     return st.integers(least // per + 1, most // per)
 
 

@@ -208,3 +208,12 @@ def test_vectors_are_views(kind: pa.DataType) -> None:
     assert (
         decode("c", stored, values.type).values.buffers()[1].address == stored.buffers()[2].address
     )
+
+
+def test_the_first_second_of_nanoseconds_is_refused_as_it_does_not_parse_back() -> None:
+    first = -9_223_372_036 * 10**9
+    kind = pa.timestamp("ns")
+    kept = pa.array([first], kind)
+    assert decode("at", encode("at", kept), kind).equals(kept)
+    with pytest.raises(SchemaError, match="1677"):
+        encode("at", pa.array([first - 1], kind))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
 # Only text that a number, date or timestamp of this type is written as: "007" is no number.
 _FORMS: list[tuple[str, pa.DataType]] = [
     (r"^(0|-?[1-9][0-9]{0,17})$", pa.int64()),
@@ -16,11 +17,8 @@ _FORMS: list[tuple[str, pa.DataType]] = [
     ),
     (r"^(true|false)$", pa.bool_()),
     (r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", pa.date32()),
-    (r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}(\.[0-9]{1,6})?$", pa.timestamp("us")),
-    (
-        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}(\.[0-9]{1,6})?Z$",
-        pa.timestamp("us", "UTC"),
-    ),
+    (rf"^{_MOMENT}$", pa.timestamp("us")),
+    (rf"^{_MOMENT}Z$", pa.timestamp("us", "UTC")),
 ]
 
 
