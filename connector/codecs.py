@@ -7,7 +7,7 @@ are; lists of numbers as raw little-endian vectors; other lists, maps and struct
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -102,14 +102,14 @@ def decode(column: str, values: pa.Array, kind: pa.DataType) -> pa.Array:
         raise DecodeError(f"column {column!r} does not parse as {kind}: {error}") from error
 
 
-def unparsable(column: str, values: pa.Array, kind: pa.DataType) -> list[int]:
-    """Positions of the values that do not decode as ``kind``, found by halving."""
+def unparsable(values: pa.Array, parse: Callable[[pa.Array], object]) -> list[int]:
+    """Positions of the values with which ``parse`` raises DecodeError, found by halving."""
     bad: list[int] = []
     todo = [(0, len(values))]
     while todo:
         start, stop = todo.pop()
         try:
-            decode(column, values.slice(start, stop - start), kind)
+            parse(values.slice(start, stop - start))
         except DecodeError:
             if stop - start == 1:
                 bad.append(start)

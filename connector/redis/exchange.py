@@ -166,11 +166,6 @@ class Exchange(Generic[W, R]):
         while self._flying or self._refused:
             yield from self._next()
 
-    @property
-    def idle(self) -> bool:
-        """Whether every node has as good as nothing to do."""
-        return len(self._flying) < _AHEAD
-
     def _full(self) -> bool:
         flying = len(self._flying)
         held = sum(flight.size for flight in self._flying)

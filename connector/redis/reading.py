@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connector.codecs import decode, decode_keys
+from connector.codecs import decode, decode_keys, unparsable
 from connector.errors import DecodeError, SchemaError
 from connector.redis.commands import keyed_request
 from connector.redis.exchange import Answer, Exchange, Links
@@ -267,7 +267,7 @@ class RowReader:
         try:
             column = self.model.decode(item, stored)
         except DecodeError as error:
-            bad = self._unparsable(item, stored)
+            bad = unparsable(stored, lambda some: self.model.decode(item, some))
             if self.on_bad_field is OnBadField.ERROR:
                 raise DecodeError(
                     f"reading table {self.scan.table!r}: field {item.name!r} of key "
@@ -290,22 +290,6 @@ class RowReader:
                 f"{item.name!r}, which the schema declares not null"
             )
         return column
-
-    def _unparsable(self, item: pa.Field, stored: pa.Array) -> list[int]:
-        """Positions of the values that do not decode, found by halving."""
-        bad: list[int] = []
-        todo = [(0, len(stored))]
-        while todo:
-            start, stop = todo.pop()
-            try:
-                self.model.decode(item, stored.slice(start, stop - start))
-            except DecodeError:
-                if stop - start == 1:
-                    bad.append(start)
-                    continue
-                middle = (start + stop) // 2
-                todo += [(middle, stop), (start, middle)]
-        return bad
 
 
 def is_wrong_type(text: str) -> bool:
