@@ -1,6 +1,6 @@
 """A cluster of three on this machine beside one server: rows per CPU second of the servers.
 
-On one machine three servers take the CPU from the client and from each other, so that rates say
+A cluster of one node shows what cluster mode itself costs a server. On one machine three servers take the CPU from the client and from each other, so that rates say
 little; what a row costs the servers is what carries over.
 """
 
@@ -33,11 +33,13 @@ def run(settings: Settings) -> dict[str, object]:
     data = table_of(settings.rows_or(ROWS))
     with ExitStack() as stack:
         alone = [stack.enter_context(server.start())]
+        one = [stack.enter_context(server.start(_config()))]
         nodes = [stack.enter_context(server.start(_config())) for _ in range(NODES)]
+        _join(one)
         _join(nodes)
         meters = {}
         contenders = {}
-        for name, servers in (("alone", alone), ("cluster", nodes)):
+        for name, servers in (("alone", alone), ("cluster_of_one", one), ("cluster", nodes)):
             meters[name] = cpu = ServerCpu(*(each.url for each in servers))
             for what, work in (("write", _write), ("read", _read)):
                 task = functools.partial(work, servers[0].url, data)
@@ -55,19 +57,20 @@ def run(settings: Settings) -> dict[str, object]:
             "figures": figures,
             "server_cpu": spent,
             "ratios": {
-                f"{what}, rows per server cpu second, cluster / alone": _ratio(spent, what)
+                f"{what}, rows per server cpu second, cluster / {other}": _ratio(spent, what, other)
                 for what in ("write", "read")
+                for other in ("alone", "cluster_of_one")
             },
             "absent": [],
         }
 
 
-def _ratio(spent: dict[str, dict[str, object]], what: str) -> float:
-    cluster, alone = (
+def _ratio(spent: dict[str, dict[str, object]], what: str, other: str) -> float:
+    ours, theirs = (
         float(str(spent[f"{what}_{name}"]["rows_per_server_cpu_second"]))
-        for name in ("cluster", "alone")
+        for name in ("cluster", other)
     )
-    return round(cluster / alone, 2)
+    return round(ours / theirs, 2)
 
 
 def _write(url: str, data: pa.Table) -> int:
