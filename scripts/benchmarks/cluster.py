@@ -1,7 +1,8 @@
 """A cluster of three on this machine beside one server: rows per CPU second of the servers.
 
-A cluster of one node shows what cluster mode itself costs a server. On one machine three servers take the CPU from the client and from each other, so that rates say
-little; what a row costs the servers is what carries over.
+A cluster of one node shows what cluster mode itself costs a server. On one machine three servers take
+the CPU from the client and from each other, so that rates say little; what a row costs the servers is
+what carries over.
 """
 
 from __future__ import annotations
