@@ -16,7 +16,7 @@ from connector.redis.cursor import CursorRange, check_run, node_ranges, scan_key
 from connector.redis.exchange import Links
 from connector.redis.keyspace import Keyspace, without_bookkeeping
 from connector.redis.options import RedisOptions
-from connector.redis.searching import SearchQuery, search_keys
+from connector.redis.search.planning import SearchQuery, search_keys
 from connector.redis.servers import Servers
 from connector.redis.slot_range import SlotLister, SlotRange, slot_ranges
 from connector.redis.slots import key_hashes

@@ -13,7 +13,8 @@ from connector.batching import capped, gathered
 from connector.errors import SchemaError
 from connector.jobs import WriteJob, WriteMode, WriteResult
 from connector.pace import Pace
-from connector.redis import arrow_index, saved
+from connector.redis import saved
+from connector.redis.arrow import index as arrow_index
 from connector.redis.deleting import delete_keys, others
 from connector.redis.exchange import Links
 from connector.redis.keyspace import Keyspace
@@ -23,7 +24,7 @@ from connector.redis.models.sharing import Sharing, check_job
 from connector.redis.options import OnBadKey, RedisOptions
 from connector.redis.partitions import partition_keys, plan, whole
 from connector.redis.reading import METADATA, ReadCounts, RowReader, is_wrong_type
-from connector.redis.searching import plan_search
+from connector.redis.search.planning import plan_search
 from connector.redis.servers import Servers
 from connector.redis.writing import RowWriter
 from connector.scan import Partition, Scan, unpack_keys

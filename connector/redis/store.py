@@ -13,8 +13,9 @@ import redis
 from connector.errors import OptionError, SchemaError, TableNotFoundError
 from connector.jobs import SchemaEvolution, WriteJob, WriteMode, WriteOptions, WriteResult
 from connector.lookup import Keys, Lookup, encoded
-from connector.redis import arrow_index, saved
-from connector.redis.arrow_tables import ArrowTables
+from connector.redis import saved
+from connector.redis.arrow import index as arrow_index
+from connector.redis.arrow.tables import ArrowTables
 from connector.redis.caching import LookupCache
 from connector.redis.keyspace import Keyspace
 from connector.redis.link import translated

@@ -30,7 +30,7 @@ from connector import (
     read_all,
 )
 from connector.filters import Column, Filter, column
-from connector.redis.searching import SearchQuery
+from connector.redis.search.planning import SearchQuery
 
 ROWS = 3000
 INDEX = "people idx"

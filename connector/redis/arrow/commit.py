@@ -14,8 +14,8 @@ from connector.codecs import encode_keys
 from connector.errors import PlanExpiredError, SchemaError, StoreError
 from connector.jobs import SchemaEvolution, WriteJob, WriteMode, WriteResult
 from connector.redis import saved
-from connector.redis.arrow_chunks import ChunkReader, ChunkWriter, lengths
-from connector.redis.arrow_index import SPEC, Chunk, Index, await_replicas, fresh, load, swap
+from connector.redis.arrow.chunks import ChunkReader, ChunkWriter, lengths
+from connector.redis.arrow.index import SPEC, Chunk, Index, await_replicas, fresh, load, swap
 from connector.redis.deleting import delete_keys
 from connector.redis.exchange import Links
 from connector.redis.keyspace import Keyspace

@@ -14,7 +14,7 @@ import redis
 from connector.digests import digest
 from connector.errors import OptionError, StoreError
 from connector.redis.keyspace import Keyspace
-from connector.redis.search_query import Fields, NumericField, TagField
+from connector.redis.search.query import Fields, NumericField, TagField
 
 _CHANGING = (
     b"max_doc_id",

@@ -22,8 +22,8 @@ from connector.errors import OptionError, PlanExpiredError, StoreError
 from connector.redis.cluster import Cluster
 from connector.redis.keyspace import Keyspace
 from connector.redis.link import translated
-from connector.redis.search_index import Index, ask, look, number_error
-from connector.redis.search_query import superset
+from connector.redis.search.index import Index, ask, look, number_error
+from connector.redis.search.query import superset
 from connector.redis.servers import Servers
 from connector.scan import Partition, Scan
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from connector.errors import DecodeError, PlanExpiredError, SchemaError, StoreError
-from connector.redis.arrow_index import Chunk, chunk_name, index_key, load
+from connector.redis.arrow.index import Chunk, chunk_name, index_key, load
 from connector.redis.commands import bulk, keyed_request
 from connector.redis.exchange import Answer, Exchange, Links
 from connector.redis.link import Link

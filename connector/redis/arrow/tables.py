@@ -1,6 +1,6 @@
 """Tables kept as Arrow record batches under few keys: written once, read often.
 
-A chunk, some thousand rows, is the value of one key; the index (arrow_index.py) says which chunks are
+A chunk, some thousand rows, is the value of one key; the index (arrow/index.py) says which chunks are
 the table's. Chunks never change. A task writes new ones, which nobody sees; the commit puts them into
 the index, in place of others, in one transaction. So readers see a job whole or not at all.
 """
@@ -27,10 +27,10 @@ from connector.jobs import (
     WriteRows,
 )
 from connector.pace import Pace
-from connector.redis.arrow_choice import Choice
-from connector.redis.arrow_chunks import ChunkReader, ChunkWriter, fitted
-from connector.redis.arrow_commit import Commit, to_item
-from connector.redis.arrow_index import Chunk, Index, drop, fence, index_key, load
+from connector.redis.arrow.choice import Choice
+from connector.redis.arrow.chunks import ChunkReader, ChunkWriter, fitted
+from connector.redis.arrow.commit import Commit, to_item
+from connector.redis.arrow.index import Chunk, Index, drop, fence, index_key, load
 from connector.redis.deleting import delete_keys
 from connector.redis.exchange import Links
 from connector.redis.keyspace import Keyspace, escaped

@@ -1,0 +1,1 @@
+"""Filters answered by a search index."""
