@@ -74,6 +74,13 @@ class Store(ABC):
         frees its connection.
         """
 
+    def with_metadata(self, schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
+        """A table's schema with those of ``metadata`` that are among ``names``, but no columns of it."""
+        for field in self.metadata:
+            if field.name in names and field.name not in schema.names:
+                schema = schema.append(field)
+        return schema
+
     def row_key(self, scan: Scan) -> tuple[str, ...]:
         """The columns that tell every row of a scan from the others: most often those of the key."""
         return scan.key
@@ -215,11 +222,9 @@ class Store(ABC):
         if isinstance(filter, str):
             filter = parse_filter(filter)
         asked = [*(columns or ()), *(columns_of(filter) if filter is not None else ())]
-        for name in dict.fromkeys(asked):
-            if name in self.metadata.names and name not in full.names:
-                if columns is None:
-                    columns = full.names
-                full = full.append(self.metadata.field(name))
+        own, full = full, self.with_metadata(full, asked)
+        if columns is None and len(full) > len(own):
+            columns = own.names
         scan = Scan(
             table=table,
             schema=full,

@@ -89,10 +89,8 @@ class StoreDataSource(DataSource):
             SchemaError
         ):  # not saved, and not to be inferred: then the user's word is taken for it
             return self._source(arrow_schema(wanted))
-        stored = source.scan.schema
-        for field in pooled(self.scheme, self._store).metadata:
-            if field.name in wanted.names and field.name not in stored.names:
-                stored = stored.append(field)
+        store = pooled(self.scheme, self._store)
+        stored = store.with_metadata(source.scan.schema, wanted.names)
         return source.reading(requested(stored, wanted), wanted.names)
 
     def _source(self, schema: pa.Schema | None = None) -> PooledSource:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa
 import redis
 
@@ -19,10 +18,9 @@ from connector.redis.options import RedisOptions
 from connector.redis.search.planning import SearchQuery, search_keys
 from connector.redis.servers import Servers
 from connector.redis.slot_range import SlotLister, SlotRange, slot_ranges
-from connector.redis.slots import key_hashes
+from connector.redis.slots import sampled
 from connector.scan import KeyList, Partition
 
-_HASHES = 1 << 32
 _MOST_RANGES = 1024  # planned for a sample
 
 T = TypeVar("T", SlotRange, CursorRange)
@@ -81,11 +79,10 @@ def partition_keys(
         yield keyspace.keys(partition.names)
         return
     assert isinstance(partition, (SlotRange, CursorRange, SearchQuery))
-    most = np.uint32(min(int(partition.keep * _HASHES), _HASHES - 1))
     for page in _listed(partition, keyspace, servers, links, options, doing, kind):
         if partition.keep >= 1:
             yield page
-        elif len(some := page.filter(pa.array(key_hashes(page) < most))):
+        elif len(some := page.filter(sampled(page, partition.keep))):
             yield some
 
 

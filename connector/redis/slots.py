@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 SLOTS = 16384
 _POLYNOMIAL = 0x1021
+_HASHES = 1 << 32
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Slots = np.ndarray[Any, np.dtype[np.uint16]]
@@ -64,6 +65,11 @@ def key_hashes(keys: pa.Array) -> np.ndarray[Any, np.dtype[np.uint32]]:
     found ^= found >> np.uint32(15)  # the last bytes of a key reach the upper bits only so
     found *= np.uint32(0x85EBCA6B)
     return found ^ (found >> np.uint32(13))
+
+
+def sampled(keys: pa.Array, share: float) -> pa.BooleanArray:
+    """Which keys are in a sample of this share: those whose hashes are small enough."""
+    return pa.array(key_hashes(keys) < share * _HASHES)
 
 
 def crc16(values: pa.Array) -> Slots:

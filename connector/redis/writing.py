@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ from connector.redis.replicas import await_replicas
 from connector.redis.servers import Rows, Servers
 from connector.redis.steps import Request, conditional, plain, script_request, transaction
 from connector.rejects import RejectSink
-from connector.scan import pack_keys as packed
+from connector.scan import pack_keys
 from connector.schema import check_rows, conform
 
 
@@ -83,8 +84,8 @@ class RowWriter:
         self._servers = servers
         self._options = options
         self._doing = doing
-        self._sent: dict[int, list[Request]] = {}
-        self._prepared: set[int] = set()
+        self._sent: dict[Link, deque[Request]] = {}
+        self._prepared: set[Link] = set()
         self._rows = self._skipped = 0
 
     def write(self, batches: Iterable[pa.RecordBatch]) -> WriteResult:
@@ -106,7 +107,7 @@ class RowWriter:
                 for answer in exchange.put(batch):
                     self._take(answer, sink)
                 if keep_keys:
-                    written.append(packed(batch.keys))
+                    written.append(pack_keys(batch.keys))
             for answer in exchange.drain():
                 self._take(answer, sink)
             if self._options.wait_replicas:
@@ -168,16 +169,16 @@ class RowWriter:
 
     def _send(self, link: Link, batch: Batch, asked: bool) -> int:
         request = self._request(batch, asked)
-        if request.conditional and id(link) not in self._prepared:
+        if request.conditional and link not in self._prepared:
             link.send(script_request())
             link.values(1, 1, None)
-            self._prepared.add(id(link))
+            self._prepared.add(link)
         link.send(request.request)
-        self._sent.setdefault(id(link), []).append(request)
+        self._sent.setdefault(link, deque()).append(request)
         return len(request.request)
 
     def _receive(self, link: Link, batch: Batch, asked: bool) -> Written:
-        request = self._sent[id(link)].pop(0)
+        request = self._sent[link].popleft()
         answer = link.statuses(int(request.replies[-1]), request.queued)
         errors: dict[int, str] = {}
         for reply, text in answer.errors.items():

@@ -8,10 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connector.codecs import encode_keys
-from connector.redis.slots import key_hashes
+from connector.redis.slots import sampled
 from connector.scan import KeyList, Partition, Scan
-
-_HASHES = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -48,5 +46,5 @@ class Choice:
             if self.names is not None:
                 batch = batch.filter(pc.is_in(keys, value_set=self.names))
             elif scan.sample is not None:
-                batch = batch.filter(pa.array(key_hashes(keys) < scan.sample * _HASHES))
+                batch = batch.filter(sampled(keys, scan.sample))
         return scan.filtered(batch.select(scan.unfiltered.output.names))

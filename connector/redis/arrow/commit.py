@@ -15,7 +15,7 @@ from connector.errors import PlanExpiredError, SchemaError, StoreError
 from connector.jobs import SchemaEvolution, WriteJob, WriteMode, WriteResult
 from connector.redis import saved
 from connector.redis.arrow.chunks import ChunkReader, ChunkWriter, lengths
-from connector.redis.arrow.index import SPEC, Chunk, Index, await_replicas, fresh, load, swap
+from connector.redis.arrow.index import Chunk, Index, await_replicas, fresh, load, swap
 from connector.redis.deleting import delete_keys
 from connector.redis.exchange import Links
 from connector.redis.keyspace import Keyspace
@@ -24,7 +24,7 @@ from connector.redis.partitions import partition_keys, whole
 from connector.redis.replicas import check_reached
 from connector.redis.servers import Servers
 from connector.scan import pack_keys, unpack_keys
-from connector.schema import check_append, keyed
+from connector.schema import check_append
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +105,6 @@ class Commit:
         self._delete(after)
         return 0 if before is None else before.rows - after.rows
 
-    @property
-    def _given(self) -> pa.Schema:
-        return saved.with_model(keyed(self.job.stored, self.job.key), SPEC)
-
     def _check_distinct(self, written: pa.ChunkedArray) -> None:
         distinct = pc.count_distinct(written).as_py()
         if distinct == len(written):
@@ -154,9 +150,9 @@ class Commit:
     def _after(self, before: Index | None, new: Sequence[Chunk], written: pa.ChunkedArray) -> Index:
         job = self.job
         if before is None or job.options.mode is WriteMode.OVERWRITE:
-            return Index.of(self._given, new)
+            return Index.of(saved.schema_of(job), new)
         add = job.options.evolution is SchemaEvolution.ADD
-        schema = check_append(job.table, before.schema, self._given, job.key, add=add)
+        schema = check_append(job.table, before.schema, saved.schema_of(job), job.key, add=add)
         unknown = [chunk for name, chunk in before.chunks.items() if name not in self._verdicts]
         if len(written):
             with Links(self.servers, self.doing) as links:
@@ -222,7 +218,7 @@ class Commit:
         What a running job may have written is left alone: it does not know yet that it came second.
         """
         table = self.job.table
-        prefix = f"{table}:".encode()
+        prefix = Keyspace.of_table(table).prefix
         gone = [prefix + name.encode() for name in self._seen - index.chunks.keys()]
         rows = self.options.max_pipeline_size
         deleted = 0
