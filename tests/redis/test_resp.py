@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connector.redis.resp import (
@@ -15,6 +15,7 @@ from connector.redis.resp import (
     ProtocolError,
     Values,
     line_ends,
+    parse_arrays,
     parse_page,
     parse_statuses,
     parse_values,
@@ -175,3 +176,29 @@ def test_other_kinds_of_reply_are_refused() -> None:
         parse_statuses(lines(b"$1\r\na\r\n"), 2)
     with pytest.raises(ProtocolError):
         parse_page(lines(b"*3\r\n$1\r\n0\r\n*0\r\n"))
+
+
+@settings(max_examples=300)
+@given(st.lists(st.lists(TRICKY, max_size=4) | st.just("ERR no"), max_size=5), st.data())
+@example([[b"ab\r\n*9\r\nxy"], [b"c"]], None)
+def test_arrays_are_read_back_as_soon_as_they_are_there(
+    replies: list[list[bytes] | str], data: st.DataObject | None
+) -> None:
+    def sent(reply: list[bytes] | str) -> bytes:
+        if isinstance(reply, str):
+            return b"-%b\r\n" % reply.encode()
+        values = b"".join(b"$%d\r\n%b\r\n" % (len(value), value) for value in reply)
+        return b"*%d\r\n%b" % (len(reply), values)
+
+    stream = b"".join(map(sent, replies))
+    received = np.frombuffer(stream, np.uint8)
+    found = parse_arrays(Lines(received, line_ends(received)), len(replies))
+    assert found is not None and found.size == len(stream)
+    kept = [[] if isinstance(reply, str) else reply for reply in replies]
+    assert found.counts.tolist() == list(map(len, kept))
+    if replies:
+        assert found.flat().to_pylist() == [value for reply in kept for value in reply]
+    assert found.errors == {i: r for i, r in enumerate(replies) if isinstance(r, str)}
+    if stream and data is not None:
+        cut = received[: data.draw(st.integers(0, len(stream) - 1))]
+        assert parse_arrays(Lines(cut, line_ends(cut)), len(replies)) is None

@@ -79,21 +79,29 @@ def parse_arrays(lines: Lines, rows: int) -> Arrays | None:
 
 
 def _reshaped(lines: Lines, rows: int) -> tuple[Arrays | None, bool]:
-    """The fast path: the replies, if only headers begin with a star; and whether there are enough."""
+    """The fast path: the replies, if only headers begin with a star; and whether that is decided.
+
+    What was received is verified before the verdict that more has to come: a value that only looks like
+    the beginning of a reply would be waited for in vain.
+    """
     stars = np.flatnonzero(lines.kinds == ARRAY)[:rows]
     counts, right = parse_numbers(lines.data, lines.starts[stars] + 1, lines.ends[stars])
     opens = np.concatenate([[0], stars[:-1] + 1 + 2 * counts[:-1]]) if len(stars) else stars
     if not right.all() or not np.array_equal(opens, stars):
         return None, True
-    if len(stars) < rows or (stop := int(stars[-1] + 1 + 2 * counts[-1])) > len(lines):
+    if len(stars) < rows:
         return None, False
-    bulk = np.ones(stop, np.bool_)
+    stop = int(stars[-1] + 1 + 2 * counts[-1])
+    bulk = np.ones(min(stop, len(lines)), np.bool_)
     bulk[stars] = False
-    pairs = np.flatnonzero(bulk).reshape(-1, 2)
+    at = np.flatnonzero(bulk)
+    pairs = at[: len(at) // 2 * 2].reshape(-1, 2)
     lengths = parse_lengths(lines.data, lines.starts[pairs[:, 0]], lines.ends[pairs[:, 0]])
     starts = lines.starts[pairs[:, 1]]
     if not np.array_equal(lengths, lines.ends[pairs[:, 1]] - starts):
         return None, True
+    if stop > len(lines):
+        return None, False
     size = lines.length_after(stop)
     return Arrays(counts, _values(lines.data, starts, lengths, size), {}), True
 
