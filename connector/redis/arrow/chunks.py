@@ -14,6 +14,7 @@ from connector.redis.arrow.index import Chunk, chunk_name, index_key, load
 from connector.redis.commands import bulk, keyed_request
 from connector.redis.exchange import Answer, Exchange, Links
 from connector.redis.link import Link
+from connector.redis.numbers import key_numbers
 from connector.redis.options import ArrowCompression, RedisOptions
 from connector.redis.reading import Keys
 from connector.redis.replicas import await_replicas
@@ -245,42 +246,26 @@ def lengths(
     table: str, chunks: Sequence[Chunk], servers: Servers, links: Links, doing: str
 ) -> dict[bytes, int]:
     """How many bytes are under the key of each chunk; 0 for one that is gone."""
-    found: dict[bytes, int] = {}
-    exchange: Exchange[Keys, _Lengths] = Exchange(
-        servers, links, doing, send=_send_length, receive=_receive_lengths, limit_bytes=1 << 62
+
+    def refused(keys: pa.Array, errors: dict[int, str]) -> Exception:
+        row, text = next(iter(errors.items()))
+        return StoreError(f"{doing}: key {keys[row].as_py()!r}: {text}")
+
+    names = pa.array([chunk.key(table) for chunk in chunks], pa.binary())
+    answers = key_numbers(
+        b"STRLEN",
+        [names],
+        servers,
+        links,
+        doing,
+        request_rows=max(1, len(names)),
+        refusal=refused,
     )
-
-    def take(answers: Iterable[Answer[Keys, _Lengths]]) -> None:
-        for answer in answers:
-            errors = answer.result.errors
-            for row, key in enumerate(answer.work.keys.to_pylist()):
-                if row in answer.postponed:
-                    continue
-                if row in errors:
-                    raise StoreError(f"{doing}: key {key!r}: {errors[row]}")
-                found[key] = int(answer.result.lengths[row])
-
-    if chunks:
-        take(exchange.put(Keys(pa.array([chunk.key(table) for chunk in chunks], pa.binary()))))
-    take(exchange.drain())
-    return found
-
-
-@dataclass(frozen=True)
-class _Lengths:
-    lengths: Rows
-    errors: dict[int, str]
-
-
-def _send_length(link: Link, work: Keys, asked: bool) -> int:
-    request = keyed_request(b"STRLEN", work.keys)
-    link.send(request)
-    return len(request)
-
-
-def _receive_lengths(link: Link, work: Keys, asked: bool) -> _Lengths:
-    answer = link.statuses(len(work.keys))
-    return _Lengths(answer.numbers, answer.errors)
+    return {
+        key: int(number)
+        for keys, numbers in answers
+        for key, number in zip(keys.to_pylist(), numbers, strict=True)
+    }
 
 
 def fitted(table: str, key: bytes, batch: pa.RecordBatch, output: pa.Schema) -> pa.RecordBatch:
