@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_FLOOR, Context, Decimal
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.types as pt
 
 from connector.errors import SchemaError
-from connector.filters.choosing import columns_of
+from connector.filters.fields import FieldPath, locate, path_text
+from connector.filters.literals import Value, shown
 from connector.filters.text import parse_time
 from connector.filters.values import (
     And,
     Comparison,
+    FieldTest,
     Filter,
     In,
     IsNull,
@@ -24,7 +28,6 @@ from connector.filters.values import (
     Operator,
     Or,
     TextMatch,
-    Value,
 )
 
 _EPOCH = dt.datetime(1970, 1, 1)
@@ -44,26 +47,21 @@ def bind(filter: Filter, schema: pa.Schema, table: str) -> Filter:
         table: the table's name, for messages.
 
     Raises:
-        SchemaError: there is no such column, or its type does not compare with the value.
+        SchemaError: there is no such column or field, or its type does not compare with the value.
     """
     if isinstance(filter, And | Or):
         return type(filter)(tuple(bind(term, schema, table) for term in filter.terms))
     if isinstance(filter, Not):
         return Not(bind(filter.term, schema, table))
-    (name,) = columns_of(filter)
-    at = schema.get_all_field_indices(name)
-    if len(at) != 1:
-        raise SchemaError(
-            f"table {table!r} has {'no' if not at else 'more than one'} column {name!r}, "
-            f"which the filter asks for; it has {', '.join(schema.names) or 'none'}"
-        )
-    kind = plain_type(schema.field(at[0]).type)
+    assert isinstance(filter, FieldTest)
+    _, kind = locate(filter.path, schema, f"table {table!r}")
+    kind = plain_type(kind)
     try:
         return _bound(filter, kind)
     except ValueError as error:
-        shown = str(filter) if len(str(filter)) <= 200 else f"{str(filter)[:200]}..."
         raise SchemaError(
-            f"table {table!r}: column {name!r} of type {kind} in the filter {shown}: {error}"
+            f"table {table!r}: column {path_text(filter.path)!r} of type {kind} in the filter "
+            f"{shown(str(filter))}: {error}"
         ) from None
 
 
@@ -78,7 +76,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     return pa.float64() if pt.is_floating(kind) else kind
 
 
-def _bound(filter: Filter, kind: pa.DataType) -> Filter:
+def _bound(filter: FieldTest, kind: pa.DataType) -> Filter:
     if isinstance(filter, IsNull):
         return filter
     if pt.is_nested(kind):
@@ -88,7 +86,7 @@ def _bound(filter: Filter, kind: pa.DataType) -> Filter:
     if isinstance(filter, In) and filter.values:
         spots = [_spot(value, kind) for value in filter.values]
         values = dict.fromkeys(s.floor for s in spots if s.exact and s.floor is not None)
-        return In(filter.column, tuple(values)) if values else _never(filter.column, kind)
+        return In(filter.path, tuple(values)) if values else _never(filter.path, kind)
     if isinstance(filter, TextMatch | Like) and not (_is_text(kind) or _is_bytes(kind)):
         raise ValueError("only text has parts to match")
     if isinstance(filter, Like) and _is_bytes(kind):
@@ -96,8 +94,7 @@ def _bound(filter: Filter, kind: pa.DataType) -> Filter:
     return filter
 
 
-@dataclass(frozen=True)
-class _Spot:
+class _Spot(NamedTuple):
     """Where a value stands among those of a type.
 
     Attributes:
@@ -116,29 +113,29 @@ def _bound_comparison(term: Comparison, spot: _Spot, kind: pa.DataType) -> Filte
         return replace(term, value=spot.floor)
     less = term.operator in (Operator.LESS, Operator.LESS_EQUAL)
     if term.operator is Operator.EQUAL:
-        return _never(term.column, kind)
+        return _never(term.path, kind)
     if term.operator is Operator.NOT_EQUAL:
-        return _always(term.column, kind)
+        return _always(term.path, kind)
     if spot.floor is None:
-        return (_always if less == spot.above else _never)(term.column, kind)
+        return (_always if less == spot.above else _never)(term.path, kind)
     operator = Operator.LESS_EQUAL if less else Operator.GREATER
     return replace(term, operator=operator, value=spot.floor)
 
 
-def _never(name: str, kind: pa.DataType) -> Filter:
+def _never(path: FieldPath, kind: pa.DataType) -> Filter:
     """False, and unknown for a null. As a key it is fixed to one value, which is quickly read."""
-    return And(_either_way(name, kind))
+    return And(_either_way(path, kind))
 
 
-def _always(name: str, kind: pa.DataType) -> Filter:
+def _always(path: FieldPath, kind: pa.DataType) -> Filter:
     """True, and unknown for a null."""
-    return Or(_either_way(name, kind))
+    return Or(_either_way(path, kind))
 
 
-def _either_way(name: str, kind: pa.DataType) -> tuple[Filter, Filter]:
+def _either_way(path: FieldPath, kind: pa.DataType) -> tuple[Filter, Filter]:
     zero = _spot(_EPOCH if pt.is_temporal(kind) else 0, kind).floor
     assert zero is not None
-    return Comparison(name, Operator.EQUAL, zero), Comparison(name, Operator.NOT_EQUAL, zero)
+    return Comparison(path, Operator.EQUAL, zero), Comparison(path, Operator.NOT_EQUAL, zero)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -176,18 +173,30 @@ def _spot_of_number(value: int | float | Decimal, kind: pa.DataType) -> _Spot:
         return _Spot(None, exact=False, above=value != -math.inf)
     # A float stands for the number it is written as: price = 0.1 means a tenth.
     written = isinstance(value, float) and not value.is_integer()
-    number = Decimal(repr(value)) if written else Decimal(value)
-    if pt.is_decimal(kind):
-        scale, high = kind.scale, 10**kind.precision - 1
-        low = -high
-    else:
-        scale, low = 0, -(1 << kind.bit_width - 1) if pt.is_signed_integer(kind) else 0
-        high = low + (1 << kind.bit_width) - 1
-    if not _scaled(low, -scale) <= number <= _scaled(high, -scale):
+    number = value if isinstance(value, int) else Decimal(repr(value) if written else value)
+    low, high = _range(kind)
+    if not low <= number <= high:
         return _Spot(None, exact=False, above=number > 0)
-    steps = number.scaleb(scale, _EXACT)
+    if isinstance(number, int) and pt.is_integer(kind):
+        return _Spot(number)
+    scale = kind.scale if pt.is_decimal(kind) else 0
+    steps = Decimal(number).scaleb(scale, _EXACT)
     floor = int(steps.to_integral_value(ROUND_FLOOR))
     return _Spot(_scaled(floor, -scale) if pt.is_decimal(kind) else floor, exact=steps == floor)
+
+
+def _range(kind: pa.DataType) -> tuple[int | Decimal, int | Decimal]:
+    """The least and the greatest number of an integer or a decimal type."""
+    if pt.is_decimal(kind):
+        return _decimals(kind.precision, kind.scale)
+    low = -(1 << kind.bit_width - 1) if pt.is_signed_integer(kind) else 0
+    return low, low + (1 << kind.bit_width) - 1
+
+
+@functools.cache
+def _decimals(precision: int, scale: int) -> tuple[Decimal, Decimal]:
+    steps = 10**precision - 1
+    return _scaled(-steps, -scale), _scaled(steps, -scale)
 
 
 def _scaled(number: int, power: int) -> Decimal:

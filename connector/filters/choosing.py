@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from connector.errors import OptionError
+from connector.filters.fields import FieldPath, path_text
+from connector.filters.literals import Value
 from connector.filters.values import (
     And,
     Comparison,
+    FieldTest,
     Filter,
     In,
     IsNull,
@@ -20,7 +23,6 @@ from connector.filters.values import (
     Operator,
     Or,
     TextMatch,
-    Value,
 )
 
 _LOOKUPS = 1_000_000
@@ -28,35 +30,37 @@ _LOOKUPS = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """A column by its name, to build filters with: ``column("age") >= 18``."""
+    """A column or a field in it by its path, to build filters with: ``column("age") >= 18``."""
 
-    name: str
+    path: FieldPath
 
     def __eq__(self, value: object) -> Comparison:  # type: ignore[override]
-        return Comparison(self.name, Operator.EQUAL, value)  # type: ignore[arg-type]
+        return Comparison(self.path, Operator.EQUAL, value)  # type: ignore[arg-type]
 
     def __ne__(self, value: object) -> Comparison:  # type: ignore[override]
-        return Comparison(self.name, Operator.NOT_EQUAL, value)  # type: ignore[arg-type]
+        return Comparison(self.path, Operator.NOT_EQUAL, value)  # type: ignore[arg-type]
 
     __hash__ = None  # type: ignore[assignment]
 
     def __lt__(self, value: Value) -> Comparison:
-        return Comparison(self.name, Operator.LESS, value)
+        return Comparison(self.path, Operator.LESS, value)
 
     def __le__(self, value: Value) -> Comparison:
-        return Comparison(self.name, Operator.LESS_EQUAL, value)
+        return Comparison(self.path, Operator.LESS_EQUAL, value)
 
     def __gt__(self, value: Value) -> Comparison:
-        return Comparison(self.name, Operator.GREATER, value)
+        return Comparison(self.path, Operator.GREATER, value)
 
     def __ge__(self, value: Value) -> Comparison:
-        return Comparison(self.name, Operator.GREATER_EQUAL, value)
+        return Comparison(self.path, Operator.GREATER_EQUAL, value)
 
     def isin(self, values: Iterable[Value]) -> In:
         """One of the values."""
         if isinstance(values, str | bytes):
-            raise OptionError(f"column {self.name!r}: isin takes a list of values, not {values!r}")
-        return In(self.name, tuple(values))
+            raise OptionError(
+                f"column {path_text(self.path)!r}: isin takes a list of values, not {values!r}"
+            )
+        return In(self.path, tuple(values))
 
     def between(self, low: Value, high: Value) -> Filter:
         """From low to high, both included."""
@@ -64,36 +68,40 @@ class Column:
 
     def is_null(self) -> IsNull:
         """Null; NaN is not."""
-        return IsNull(self.name)
+        return IsNull(self.path)
 
     def is_not_null(self) -> Not:
         """Anything but null."""
-        return Not(IsNull(self.name))
+        return Not(IsNull(self.path))
 
     def startswith(self, text: str) -> TextMatch:
         """Text that begins so."""
-        return TextMatch(self.name, Match.STARTS, text)
+        return TextMatch(self.path, Match.STARTS, text)
 
     def endswith(self, text: str) -> TextMatch:
         """Text that ends so."""
-        return TextMatch(self.name, Match.ENDS, text)
+        return TextMatch(self.path, Match.ENDS, text)
 
     def contains(self, text: str) -> TextMatch:
         """Text that has this in it."""
-        return TextMatch(self.name, Match.CONTAINS, text)
+        return TextMatch(self.path, Match.CONTAINS, text)
 
     def like(self, pattern: str) -> Like:
         """Text of this SQL pattern."""
-        return Like(self.name, pattern)
+        return Like(self.path, pattern)
 
 
-def column(name: str) -> Column:
-    """A column, to build filters with."""
-    return Column(name)
+def column(*path: str) -> Column:
+    """A column, or a field of a struct column: ``column("address", "city") == "x"``.
+
+    Args:
+        path: the name of the column, followed by that of a field in it, of a field in that, and so on.
+    """
+    return Column(path)
 
 
 def columns_of(filter: Filter) -> tuple[str, ...]:
-    """The names of the filter's columns, in order of first use."""
+    """The names of the filter's columns, in order of first use; of a field, that of its column."""
     return tuple(dict.fromkeys(_names(filter)))
 
 
@@ -103,8 +111,8 @@ def _names(filter: Filter) -> Iterator[str]:
             yield from _names(term)
     elif isinstance(filter, Not):
         yield from _names(filter.term)
-    elif isinstance(filter, Comparison | In | IsNull | TextMatch | Like):
-        yield filter.column
+    elif isinstance(filter, FieldTest):
+        yield filter.path[0]
 
 
 def conjuncts(filter: Filter) -> tuple[Filter, ...]:
@@ -126,23 +134,24 @@ def key_values(
         nothing. Or None and the whole filter, where a key column is not fixed, is a floating-point
         number, or there would be more than a million keys.
     """
-    fixed: dict[str, dict[object, None]] = {}
+    paths = [(name,) for name in key]
+    fixed: dict[FieldPath, dict[object, None]] = {}
     rest = []
     for term in conjuncts(filter):
-        name, values = _fixed(term) or ("", {})
-        if name in key:
-            before = fixed.get(name, values)
-            fixed[name] = {value: None for value in before if value in values}
+        path, values = _fixed(term) or ((), {})
+        if path in paths:
+            before = fixed.get(path, values)
+            fixed[path] = {value: None for value in before if value in values}
         else:
             rest.append(term)
     if not key or len(fixed) < len(key) or math.prod(map(len, fixed.values())) > _LOOKUPS:
         return None, filter
     left = And(tuple(rest)) if len(rest) > 1 else rest[0] if rest else None
-    return list(itertools.product(*(fixed[name] for name in key))), left
+    return list(itertools.product(*(fixed[path] for path in paths))), left
 
 
-def _fixed(term: Filter) -> tuple[str, dict[object, None]] | None:
-    """The only column of the term and the only values with which it holds."""
+def _fixed(term: Filter) -> tuple[FieldPath, dict[object, None]] | None:
+    """The only column, or field, of the term and the only values with which it holds."""
     if isinstance(term, Or):
         found = [_fixed(one) for one in term.terms]
         if None in found or len({one[0] for one in found if one}) > 1:
@@ -156,4 +165,4 @@ def _fixed(term: Filter) -> tuple[str, dict[object, None]] | None:
         return None
     if any(isinstance(value, float) for value in values):
         return None
-    return term.column, dict.fromkeys(values)
+    return term.path, dict.fromkeys(values)

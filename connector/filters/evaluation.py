@@ -12,10 +12,12 @@ import pyarrow.types as pt
 
 from connector.errors import SchemaError
 from connector.filters.binding import plain_type
-from connector.filters.choosing import columns_of
+from connector.filters.fields import locate, path_text
+from connector.filters.literals import Value
 from connector.filters.values import (
     And,
     Comparison,
+    FieldTest,
     Filter,
     In,
     IsNull,
@@ -25,7 +27,6 @@ from connector.filters.values import (
     Operator,
     Or,
     TextMatch,
-    Value,
 )
 
 _WILD = {"%": ".*", "_": "."}
@@ -57,7 +58,7 @@ def evaluate(filter: Filter, batch: pa.RecordBatch) -> pa.BooleanArray:
         batch: rows with at least the filter's columns.
 
     Raises:
-        SchemaError: the batch lacks a column, or a value was not bound to its column's type.
+        SchemaError: the batch lacks a column or a field, or a value was not bound to its type.
     """
     if isinstance(filter, And):
         return functools.reduce(pc.and_kleene, (evaluate(term, batch) for term in filter.terms))
@@ -65,14 +66,9 @@ def evaluate(filter: Filter, batch: pa.RecordBatch) -> pa.BooleanArray:
         return functools.reduce(pc.or_kleene, (evaluate(term, batch) for term in filter.terms))
     if isinstance(filter, Not):
         return pc.invert(evaluate(filter.term, batch))
-    (name,) = columns_of(filter)
-    at = batch.schema.get_field_index(name)
-    if at < 0:
-        raise SchemaError(
-            f"a batch has no column {name!r}, which the filter asks for; "
-            f"it has {', '.join(batch.schema.names) or 'none'}"
-        )
-    values = batch.column(at)
+    assert isinstance(filter, FieldTest)
+    (at, *inner), _ = locate(filter.path, batch.schema, "a batch")
+    values = pc.struct_field(batch.column(at), inner) if inner else batch.column(at)
     if isinstance(filter, IsNull):
         return pc.is_null(values)
     return _test(filter, _plain(values))
@@ -85,7 +81,7 @@ def _plain(values: pa.Array) -> pa.Array:
     return values if values.type == kind else values.cast(kind)
 
 
-def _test(filter: Filter, values: pa.Array) -> pa.BooleanArray:
+def _test(filter: FieldTest, values: pa.Array) -> pa.BooleanArray:
     if isinstance(filter, Comparison):
         return _compare(values, filter)
     if isinstance(filter, In):
@@ -119,13 +115,13 @@ def _is_in(values: pa.Array, filter: In) -> pa.BooleanArray:
     return pc.if_else(pc.is_valid(values), found, pa.scalar(None, pa.bool_()))
 
 
-def _values_of(filter: Filter, given: list[Value], kind: pa.DataType) -> pa.Array:
+def _values_of(filter: FieldTest, given: list[Value], kind: pa.DataType) -> pa.Array:
     try:
         return pa.array(given, kind)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        (name,) = columns_of(filter)
         raise SchemaError(
-            f"column {name!r} of type {kind} meets a filter that is not bound to it: {error}"
+            f"column {path_text(filter.path)!r} of type {kind} meets a filter that is not bound to it: "
+            f"{error}"
         ) from None
 
 

@@ -3,7 +3,8 @@
     age >= 18 AND city IN ('a', 'b') AND NOT (name LIKE 'x%' OR day < DATE '2013-01-31')
 
 Text reads as in Spark SQL, but for two things: "double quotes" hold the name of a column, as in
-standard SQL, and a backslash in a string is a backslash. Names of columns keep their case.
+standard SQL, and a backslash in a string is a backslash. Names keep their case. A dot stands before a
+field of a struct column, as in ``address.city = 'x'``; in quotes it is a part of the name.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from collections.abc import Callable
 from decimal import Decimal, DecimalException
 
 from connector.errors import OptionError
+from connector.filters.fields import KEYWORDS, FieldPath, path_text
+from connector.filters.literals import Value, shown
 from connector.filters.values import (
-    KEYWORDS,
     MOST_DEEP,
     And,
     Comparison,
@@ -29,8 +31,6 @@ from connector.filters.values import (
     Operator,
     Or,
     TextMatch,
-    Value,
-    shown,
 )
 
 _SPACE = re.compile(r"\s*")
@@ -40,7 +40,7 @@ _TOKEN = re.compile(
     | (?P<word>[^\W\d]\w*)
     | (?P<string>'(?:[^']|'')*')
     | (?P<name>`(?:[^`]|``)+`|"(?:[^"]|"")+")
-    | (?P<sign><=|>=|<>|!=|==|[=<>(),+-])
+    | (?P<sign><=|>=|<>|!=|==|[=<>(),.+-])
     | (?P<nothing>.)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -48,6 +48,7 @@ _OPERATORS = {operator.value: operator for operator in Operator} | {
     "==": Operator.EQUAL,
     "!=": Operator.NOT_EQUAL,
 }
+_MATCHES = {match.value: match for match in Match}
 _TURNED = {
     Operator.LESS: Operator.GREATER,
     Operator.LESS_EQUAL: Operator.GREATER_EQUAL,
@@ -156,49 +157,56 @@ class _Parser:
         return found
 
     def test(self) -> Filter:
-        """One column against values."""
+        """One column, or a field in it, against values."""
         literal = self.literal()
         if literal is not None:
             operator = self.operator("an operator, such as <=")
-            column = self.column("the name of a column")
-            return Comparison(column, _TURNED.get(operator, operator), literal)
-        column = self.column("a column, a value, NOT or '('")
-        if self.kind == "sign" and self.word == "(" and column.lower() in [m.value for m in Match]:
-            return self.text_match(Match(column.lower()))
+            path = self.path("the name of a column")
+            return Comparison(path, _TURNED.get(operator, operator), literal)
+        path = self.path("a column, a value, NOT or '('")
+        match = _MATCHES.get(path_text(path).lower())
+        if match is not None and self.kind == "sign" and self.word == "(":
+            return self.text_match(match)
         if self.accept("IS"):
             negated = self.accept("NOT")
             self.expect("NULL")
-            return Not(IsNull(column)) if negated else IsNull(column)
+            return Not(IsNull(path)) if negated else IsNull(path)
         negated = self.accept("NOT")
         if self.accept("IN"):
-            found: Filter = In(column, self.list())
+            found: Filter = In(path, self.list())
         elif self.accept("LIKE"):
-            found = Like(column, self.string("a pattern in single quotes"))
+            found = Like(path, self.string("a pattern in single quotes"))
         elif self.accept("BETWEEN"):
-            low = Comparison(column, Operator.GREATER_EQUAL, self.value())
+            low = Comparison(path, Operator.GREATER_EQUAL, self.value())
             self.expect("AND")
-            found = And((low, Comparison(column, Operator.LESS_EQUAL, self.value())))
+            found = And((low, Comparison(path, Operator.LESS_EQUAL, self.value())))
         elif negated:
             raise self.error("IN, LIKE or BETWEEN")
         else:
             operator = self.operator("=, <>, <, <=, >, >=, IN, LIKE, BETWEEN, IS or NOT")
-            return Comparison(column, operator, self.value())
+            return Comparison(path, operator, self.value())
         return Not(found) if negated else found
 
     def text_match(self, match: Match) -> Filter:
         self.advance()
-        column = self.column("the name of a column")
+        path = self.path("the name of a column")
         self.expect(",")
         text = self.string("a text in single quotes")
         self.expect(")")
-        return TextMatch(column, match, text)
+        return TextMatch(path, match, text)
 
     def operator(self, expected: str) -> Operator:
         if self.kind != "sign" or self.word not in _OPERATORS:
             raise self.error(expected)
         return _OPERATORS[self.advance()]
 
-    def column(self, expected: str) -> str:
+    def path(self, expected: str) -> FieldPath:
+        names = [self.name(expected)]
+        while self.accept("."):
+            names.append(self.name("the name of a field"))
+        return tuple(names)
+
+    def name(self, expected: str) -> str:
         if self.kind == "name":
             quoted = self.advance()
             return quoted[1:-1].replace(quoted[0] * 2, quoted[0])

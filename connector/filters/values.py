@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import math
 import re
 from dataclasses import dataclass, field
-from decimal import Decimal
 from enum import Enum
 from typing import NoReturn
 
-import numpy as np
-
 from connector.errors import OptionError
-
-Value = bool | int | float | Decimal | str | bytes | dt.date | dt.datetime
+from connector.filters.fields import FieldPath, check_path, path_text
+from connector.filters.literals import Value, plain, plain_text, shown, value_text
 
 MOST_DEEP = 100
-_DIGITS = 1000
-KEYWORDS = frozenset(["AND", "OR", "NOT", "IN", "IS", "NULL", "LIKE", "BETWEEN", "TRUE", "FALSE"])
 
 
 class Operator(Enum):
@@ -71,84 +64,89 @@ class Filter:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison(Filter):
+class FieldTest(Filter):
+    """A filter on one column or on a field in it, which is null where a struct around it is.
+
+    Attributes:
+        path: the name of the column, followed by that of a field in it, of a field in that, and so on.
+    """
+
+    path: FieldPath
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison(FieldTest):
     """``column operator value``, such as ``age >= 18``."""
 
-    column: str
     operator: Operator
     value: Value
 
     def __post_init__(self) -> None:
-        _check_name(self.column)
-        object.__setattr__(self, "value", _plain(self.column, self.value))
+        super().__post_init__()
+        object.__setattr__(self, "value", plain(self.path, self.value))
 
     def __str__(self) -> str:
-        return f"{_name_text(self.column)} {self.operator.value} {_value_text(self.value)}"
+        return f"{path_text(self.path)} {self.operator.value} {value_text(self.value)}"
 
 
 @dataclass(frozen=True, eq=False)
-class In(Filter):
+class In(FieldTest):
     """``column IN (values)``; false for every row, nulls included, where there are no values."""
 
-    column: str
     values: tuple[Value, ...]
 
     def __post_init__(self) -> None:
-        _check_name(self.column)
-        values = tuple(_plain(self.column, value) for value in self.values)
+        super().__post_init__()
+        values = tuple(plain(self.path, value) for value in self.values)
         object.__setattr__(self, "values", values)
 
     def __str__(self) -> str:
-        return f"{_name_text(self.column)} IN ({', '.join(map(_value_text, self.values))})"
+        return f"{path_text(self.path)} IN ({', '.join(map(value_text, self.values))})"
 
 
 @dataclass(frozen=True, eq=False)
-class IsNull(Filter):
+class IsNull(FieldTest):
     """``column IS NULL``; never unknown."""
 
-    column: str
-
-    def __post_init__(self) -> None:
-        _check_name(self.column)
-
     def __str__(self) -> str:
-        return f"{_name_text(self.column)} IS NULL"
+        return f"{path_text(self.path)} IS NULL"
 
 
 @dataclass(frozen=True, eq=False)
-class TextMatch(Filter):
+class TextMatch(FieldTest):
     """The column's text starts with, ends with or contains ``text``: ``startswith(city, 'a')``."""
 
-    column: str
     match: Match
     text: str
 
     def __post_init__(self) -> None:
-        _check_name(self.column)
-        object.__setattr__(self, "text", _plain_text(self.column, self.text))
+        super().__post_init__()
+        object.__setattr__(self, "text", plain_text(self.path, self.text))
 
     def __str__(self) -> str:
-        return f"{self.match.value}({_name_text(self.column)}, {_value_text(self.text)})"
+        return f"{self.match.value}({path_text(self.path)}, {value_text(self.text)})"
 
 
 @dataclass(frozen=True, eq=False)
-class Like(Filter):
+class Like(FieldTest):
     r"""``column LIKE pattern``: % for any text, _ for one character, and \%, \_ and \\."""
 
-    column: str
     pattern: str
 
     def __post_init__(self) -> None:
-        _check_name(self.column)
-        object.__setattr__(self, "pattern", _plain_text(self.column, self.pattern))
+        super().__post_init__()
+        object.__setattr__(self, "pattern", plain_text(self.path, self.pattern))
         if not re.fullmatch(r"(?:[^\\]|\\[%_\\])*", self.pattern, re.DOTALL):
             raise OptionError(
-                f"column {self.column!r} LIKE {shown(self.pattern)}: a backslash stands before "
+                f"column {path_text(self.path)!r} LIKE {shown(self.pattern)}: a backslash stands before "
                 f"%, _ or another backslash"
             )
 
     def __str__(self) -> str:
-        return f"{_name_text(self.column)} LIKE {_value_text(self.pattern)}"
+        return f"{path_text(self.path)} LIKE {value_text(self.pattern)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +191,7 @@ class Not(Filter):
 
     def __str__(self) -> str:
         if isinstance(self.term, IsNull):
-            return f"{_name_text(self.term.column)} IS NOT NULL"
+            return f"{path_text(self.term.path)} IS NOT NULL"
         return f"NOT {_nested_text(self.term)}"
 
 
@@ -211,82 +209,5 @@ def _deepen(filter: Filter, terms: tuple[Filter, ...]) -> None:
     object.__setattr__(filter, "depth", depth)
 
 
-def _check_name(name: str) -> None:
-    if not name:
-        raise OptionError("a filter names a column by an empty name")
-
-
-def _plain(column: str, value: object) -> Value:
-    """The value as one of Python's own types; zoned times in UTC."""
-    if isinstance(value, np.bool_ | np.integer | np.floating | np.str_):
-        value = value.item()
-    kind = type(value)
-    if kind is str:
-        return _plain_text(column, value)
-    if kind is dt.datetime and isinstance(value, dt.datetime):
-        return _plain_time(column, value)
-    if isinstance(value, int) and abs(value) >= 10**_DIGITS:
-        raise OptionError(f"column {column!r} is compared with an integer of over {_DIGITS} digits")
-    if isinstance(value, Decimal) and not value.is_finite():
-        raise OptionError(f"column {column!r} is compared with {value}: write it as a float")
-    if isinstance(value, Decimal) and len(value.as_tuple().digits) > _DIGITS:
-        raise OptionError(f"column {column!r} is compared with a decimal of over {_DIGITS} digits")
-    if value is None:
-        raise OptionError(f"column {column!r} is compared with None: use is_null()")
-    if kind in (bool, int, float, Decimal, bytes, dt.date):
-        return value  # type: ignore[return-value]
-    raise OptionError(
-        f"column {column!r} is compared with a {kind.__name__}; "
-        f"a value is a bool, number, text, bytes, date or datetime"
-    )
-
-
-def _plain_text(column: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise OptionError(f"column {column!r} is matched with {type(value).__name__}, not text")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise OptionError(f"column {column!r} is compared with a text that {error}") from None
-    return value
-
-
-def _plain_time(column: str, value: dt.datetime) -> dt.datetime:
-    if value.tzinfo is None:
-        return value.replace(fold=0)
-    try:
-        return value.astimezone(dt.UTC).replace(fold=0)
-    except OverflowError:
-        raise OptionError(f"column {column!r}: {value} is out of the years 1 to 9999") from None
-
-
 def _nested_text(term: Filter) -> str:
     return f"({term})" if isinstance(term, And | Or) else str(term)
-
-
-def _name_text(name: str) -> str:
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and name.upper() not in KEYWORDS:
-        return name
-    return f"`{name.replace('`', '``')}`"
-
-
-def _value_text(value: Value) -> str:
-    if isinstance(value, str):
-        return f"'{value.replace(chr(39), chr(39) * 2)}'"
-    if isinstance(value, bytes):
-        return f"X'{value.hex().upper()}'"
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return f"double('{value}')"
-        return repr(value) if "e" in repr(value) else f"{value!r}e0"  # without: a decimal
-    if isinstance(value, Decimal):
-        text = str(value)
-        return text if "." in text and "E" not in text else f"{text}BD"
-    if isinstance(value, dt.datetime):
-        return f"TIMESTAMP '{value.isoformat(' ').replace('+00:00', 'Z')}'"
-    return f"DATE '{value}'" if isinstance(value, dt.date) else str(value).upper()
-
-
-def shown(text: str) -> str:
-    """The text as a message shows it: quoted, and not too long."""
-    return repr(text if len(text) <= 200 else text[:200] + "...")

@@ -42,6 +42,58 @@ def test_only_rows_that_pass_the_filter(store: Store, table: str, text: str, tes
     assert chosen(store, table, filter=text, columns=["id"], batch_rows=100) == expected(test)
 
 
+HOMES = pa.RecordBatch.from_pydict(
+    {
+        "id": [0, 1, 2, 3, 4],
+        "home": [
+            {"city": "Oslo", "at": {"x": 1, "y": 1.5}},
+            {"city": None, "at": {"x": None, "y": None}},
+            {"city": "Rome", "at": None},
+            None,
+            {"city": "Bonn", "at": {"x": 2, "y": None}},
+        ],
+        "home.city": ["Rome", "Rome", None, "Oslo", None],
+    },
+    schema=pa.schema(
+        {
+            "id": pa.int64(),
+            "home": pa.struct(
+                {"city": pa.string(), "at": pa.struct({"x": pa.int64(), "y": pa.float64()})}
+            ),
+            "home.city": pa.string(),
+        }
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("home.city = 'Rome'", [2]),
+        ("`home.city` = 'Rome'", [0, 1]),
+        ("home.city IS NULL", [1, 3]),
+        ("home.at IS NULL", [2, 3]),
+        ("home.at.x IS NULL", [1, 2, 3]),
+        ("NOT home.at.x = 1", [4]),
+        ("home.at.x IN (1, 2) AND home.at.y > 1", [0]),
+        ("startswith(home.city, 'B') OR id = 1", [1, 4]),
+        ("id IN (0, 2, 3) AND home.city >= 'P'", [2]),
+    ],
+)
+def test_rows_by_fields_of_a_struct(store: Store, table: str, text: str, found: list[int]) -> None:
+    put(store, table, HOMES)
+    assert chosen(store, table, filter=text) == found
+    assert chosen(store, table, filter=text, columns=["id"]) == found
+
+
+def test_a_field_that_is_not_there(store: Store, table: str) -> None:
+    put(store, table, HOMES)
+    with pytest.raises(SchemaError, match=f"{table}.* 'home.at' has no field 'z'.* it has x, y"):
+        store.source(table, filter=column("home", "at", "z") == 1)
+    with pytest.raises(SchemaError, match="'home.city' of type string is no struct"):
+        store.source(table, filter="home.city.x = 1")
+
+
 def test_columns_of_the_filter_need_not_be_asked_for(store: Store, table: str) -> None:
     put(store, table, people(ROWS))
     found = read_all(store.source(table, columns=["name"], filter=column("size") > 870))

@@ -23,6 +23,7 @@ from connector import OptionError, SchemaError
 from connector.filters import (
     And,
     Comparison,
+    FieldTest,
     Filter,
     In,
     IsNull,
@@ -48,6 +49,7 @@ UTC = dt.UTC
 names = st.text(st.sampled_from("ab_1 `\"é'.\n"), min_size=1, max_size=3) | st.sampled_from(
     ["a", "date", "and", "NOT", "double", "x", "startswith", "timestamp"]
 )
+paths = st.lists(names, min_size=1, max_size=3).map(tuple)
 texts = st.text(max_size=4) | st.sampled_from(["it's", "''", "\\", "a\n", "%", "\x00"])
 any_value = st.one_of(
     st.booleans(),
@@ -76,11 +78,11 @@ def filters(leaf: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
 
 any_filter = filters(
     st.one_of(
-        st.builds(Comparison, names, st.sampled_from(Operator), any_value),
-        st.builds(In, names, st.lists(any_value, max_size=3).map(tuple)),
-        st.builds(IsNull, names),
-        st.builds(TextMatch, names, st.sampled_from(Match), texts),
-        st.builds(Like, names, patterns),
+        st.builds(Comparison, paths, st.sampled_from(Operator), any_value),
+        st.builds(In, paths, st.lists(any_value, max_size=3).map(tuple)),
+        st.builds(IsNull, paths),
+        st.builds(TextMatch, paths, st.sampled_from(Match), texts),
+        st.builds(Like, paths, patterns),
     )
 )
 
@@ -141,6 +143,19 @@ SPELLINGS = [
     ('"a""b" = 1', column('a"b') == 1),
     ("`a``b` = 1", column("a`b") == 1),
     ("A = 1", column("A") == 1),
+    ("a.b = 1", column("a", "b") == 1),
+    ("`a.b` = 1", column("a.b") == 1),
+    ("a.`b.c`.d = 1", column("a", "b.c", "d") == 1),
+    ("`a`.`b``` = 1", column("a", "b`") == 1),
+    ('"a.b"."c" = 1', column("a.b", "c") == 1),
+    ("a . b\n.c = .5", column("a", "b", "c") == Decimal("0.5")),
+    ("a.`in` in (1)", column("a", "in").isin([1])),
+    ("1.<= date.x", column("date", "x") >= Decimal("1")),
+    ("a.b.c is not null", column("a", "b", "c").is_not_null()),
+    ("a.b not between 1 and 3", ~column("a", "b").between(1, 3)),
+    ("a.b LIKE 'x%'", column("a", "b").like("x%")),
+    ("startswith(a.b, 'x')", column("a", "b").startswith("x")),
+    ("startswith.contains = 'x'", column("startswith", "contains") == "x"),
     ("date < date '2013-01-31'", column("date") < dt.date(2013, 1, 31)),
     ("t = TIMESTAMP '2013-01-31 12:00:00'", column("t") == dt.datetime(2013, 1, 31, 12)),
     ("t = TIMESTAMP '2013-01-31T12:00:00.25Z'",
@@ -201,6 +216,13 @@ MALFORMED = [
     ("a = TIMESTAMP '2013-01-31 12:00:00.1234567'", "2013-01-31", 5),
     ("a = X'0'", "a value of its type", 5),
     ("and = 1", "a column", 1),
+    ("a. = 1", "the name of a field", 4),
+    ("a..b = 1", "the name of a field", 3),
+    (".a = 1", "a column", 1),
+    ("a.in = 1", "the name of a field", 3),
+    ("a.5 = 1", "=, <>", 2),
+    ("a.'b' = 1", "the name of a field", 3),
+    ("a.startswith(b, 'x')", "=, <>", 13),
     ("a = " + "9" * 5000, "fewer digits", 5),
     ("(" * 5000 + "a = 1", "at most 100 levels", 102),
     ("NOT " * 5000 + "a = 1", "at most 100 levels", 405),
@@ -255,6 +277,10 @@ def test_one_and_true_differ() -> None:
         lambda: column("a").like("x\\"),
         lambda: column("a").like("\\x"),
         lambda: column("") == 1,
+        lambda: column() == 1,
+        lambda: column("a", "") == 1,
+        lambda: IsNull("ab"),  # type: ignore[arg-type]
+        lambda: IsNull(("a", 1)),  # type: ignore[arg-type]
         lambda: And((column("a") == 1,)),
         lambda: 1 < column("a") < 5,
         lambda: column("a") == dt.datetime.min.replace(tzinfo=dt.timezone(dt.timedelta(hours=1))),
@@ -267,7 +293,7 @@ def test_what_is_no_filter_is_refused(make: Any) -> None:
 
 def test_numpy_values_become_pythons() -> None:
     values = [np.int64(3), np.float32(0.5), np.str_("x"), np.bool_(True)]
-    assert [type(v) for v in In("a", tuple(values)).values] == [int, float, str, bool]
+    assert [type(v) for v in In(("a",), tuple(values)).values] == [int, float, str, bool]
 
 
 def test_columns_and_conjuncts() -> None:
@@ -281,7 +307,8 @@ def test_columns_and_conjuncts() -> None:
         "contains(c, 'x')",
         "d LIKE 'x'",
     ]
-    assert conjuncts(IsNull("a")) == (IsNull("a"),)
+    assert conjuncts(IsNull(("a",))) == (IsNull(("a",)),)
+    assert columns_of(parse_filter("a.b = 1 OR `a.b` = 1 OR a.c.d IS NULL")) == ("a", "a.b")
 
 
 # A reader of single rows, which knows neither Arrow nor binding.
@@ -343,7 +370,10 @@ def truth(filter: Filter, row: dict[str, Any], kind: pa.DataType) -> bool | None
     if isinstance(filter, Not):
         inner = truth(filter.term, row, kind)
         return None if inner is None else not inner
-    value = row["c"]
+    assert isinstance(filter, FieldTest)
+    value: Any = row
+    for name in filter.path:
+        value = None if value is None else value[name]
     if isinstance(filter, IsNull):
         return value is None
     if isinstance(filter, In) and not filter.values:
@@ -447,14 +477,14 @@ def _leaves(kind: pa.DataType) -> st.SearchStrategy[Filter]:
     else:
         literal = words
     kinds = [
-        st.builds(Comparison, st.just("c"), st.sampled_from(Operator), literal),
-        st.builds(In, st.just("c"), st.lists(literal, max_size=3).map(tuple)),
-        st.just(IsNull("c")),
+        st.builds(Comparison, st.just(("c",)), st.sampled_from(Operator), literal),
+        st.builds(In, st.just(("c",)), st.lists(literal, max_size=3).map(tuple)),
+        st.just(IsNull(("c",))),
     ]
     if kind in TEXT:
-        kinds.append(st.builds(Like, st.just("c"), patterns))
+        kinds.append(st.builds(Like, st.just(("c",)), patterns))
     if kind in TEXT + BYTES:
-        kinds.append(st.builds(TextMatch, st.just("c"), st.sampled_from(Match), words))
+        kinds.append(st.builds(TextMatch, st.just(("c",)), st.sampled_from(Match), words))
     return st.one_of(kinds)
 
 
@@ -476,6 +506,39 @@ def test_as_a_reader_of_rows_would_say(kind: pa.DataType, data: st.DataObject) -
     assert keep(bound, batch).num_rows == expected.count(True)
     assert bind(bound, batch.schema, "t") == bound
     assert parse_filter(str(bound)) == bound
+
+
+nested = filters(
+    st.one_of(
+        st.builds(
+            Comparison, st.just(("a", "b", "c")), st.sampled_from(Operator), fractions | edges
+        ),
+        st.builds(In, st.just(("a", "b", "c")), st.lists(st.integers(-2, 2)).map(tuple)),
+        st.builds(IsNull, st.sampled_from([("a",), ("a", "b"), ("a", "b", "c")])),
+    )
+)
+
+
+@given(
+    nested,
+    st.lists(st.tuples(st.booleans(), st.booleans(), st.none() | st.integers(-2, 2))),
+    st.integers(0, 2),
+)
+def test_a_field_is_null_where_a_struct_around_it_is(
+    filter: Filter, cells: list[tuple[bool, bool, int | None]], skip: int
+) -> None:
+    """Whatever Arrow keeps below a null struct; cells say whether the structs are there."""
+    outer, inner, values = zip(*cells, strict=True) if cells else ((), (), ())
+    array = pa.array(values, pa.int8())
+    for name, there in (("c", inner), ("b", outer)):
+        mask = pa.array([not one for one in there], pa.bool_())
+        array = pa.StructArray.from_arrays([array], [name], mask=mask)
+    batch = pa.RecordBatch.from_arrays([array], ["a"]).slice(skip)
+    rows = [{"a": {"b": {"c": c} if b else None} if a else None} for a, b, c in cells][skip:]
+    bound = bind(filter, batch.schema, "t")
+    found = evaluate(bound, batch).to_pylist()
+    assert found == [truth(filter, row, pa.int8()) for row in rows], str(bound)
+    assert keep(bound, batch).num_rows == found.count(True)
 
 
 def test_times_of_a_nanosecond_column_between_microseconds() -> None:
@@ -525,6 +588,14 @@ SCHEMA = pa.schema(
         "tags": pa.list_(pa.string()),
         "clock": pa.time64("us"),
         "price": pa.decimal128(10, 2),
+        "home": pa.struct(
+            {
+                "city": pa.string(),
+                "at": pa.struct({"x": pa.int8(), "is": pa.bool_()}),
+                "tags": pa.list_(pa.struct({"x": pa.int8()})),
+                "sizes": pa.map_(pa.string(), pa.int8()),
+            }
+        ),
     }
 )
 
@@ -536,17 +607,46 @@ SCHEMA = pa.schema(
         "name = 5", "name = DATE '2013-01-31'", "day = 5", "day = 'x'", "day = '2013-01-31 10:00'",
         "at = 'soon'", "ok = 1", "ok = 'true'", "x = 'nan'", "raw = 5", "raw LIKE 'x'", "tags = 'x'",
         "tags IN ()", "contains(tags, 'x')", "clock = '10:00'", "price = '1.5'",
-        "price = X'00'", "id = DATE '2013-01-31'", "NOT (id = 1 OR id = 'x')",
+        "price = X'00'", "id = DATE '2013-01-31'", "NOT (id = 1 OR id = 'x')", "home = 'x'",
+        "home.at = 1", "home.city = 1", "home.at.x IN ('x')", "home.tags = 1", "home.at.x LIKE 'x'",
     ],
 )  # fmt: skip
 def test_types_that_do_not_compare_are_refused(text: str) -> None:
-    with pytest.raises(SchemaError, match=r"table 'people': column '\w+' of type"):
+    with pytest.raises(SchemaError, match=r"table 'people': column '[\w.]+' of type"):
         bind(parse_filter(text), SCHEMA, "people")
 
 
 def test_an_unknown_column_is_refused_with_those_there_are() -> None:
     with pytest.raises(SchemaError, match=r"'people' has no column 'ID'.* it has id, name, day"):
         bind(parse_filter("name = 'x' AND NOT ID = 1"), SCHEMA, "people")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "home.town = 'x'",
+            "'people': column 'home' has no field 'town'.* it has city, at, tags, sizes",
+        ),
+        ("home.at.y IS NULL", "'people': column 'home.at' has no field 'y'.* it has x, is$"),
+        ("`home.city` = 'x'", "'people' has no column 'home.city'"),
+        ("house.city = 'x'", "'people' has no column 'house'"),
+        ("id.x = 1", "column 'id' of type int32 is no struct, and has no field 'x'"),
+        ("home.city.x = 1", "column 'home.city' of type string is no struct"),
+        ("tags.x = 1", "column 'tags' of type list<.*> is no struct"),
+        ("home.tags.x = 1", "column 'home.tags' of type list<.*> is no struct"),
+        ("home.sizes.key = 'x'", "column 'home.sizes' of type map<.*> is no struct"),
+    ],
+)
+def test_paths_that_lead_nowhere_are_refused(text: str, message: str) -> None:
+    with pytest.raises(SchemaError, match=message):
+        bind(parse_filter(text), SCHEMA, "people")
+
+
+def test_a_field_of_which_there_are_two_is_refused() -> None:
+    kind = pa.struct([("x", pa.int8()), ("x", pa.int8())])
+    with pytest.raises(SchemaError, match="'a' has more than one field 'x'"):
+        bind(column("a", "x") == 1, pa.schema({"a": kind}), "t")
 
 
 def test_nested_columns_can_be_null() -> None:
@@ -573,6 +673,10 @@ def test_nested_columns_can_be_null() -> None:
         ("day < TIMESTAMP '2013-01-31 10:00:00'", "day <= DATE '2013-01-31'"),
         ("at >= '2013-01-31'", "at >= TIMESTAMP '2013-01-31 00:00:00Z'"),
         ("at = '2013-01-31 12:00:00+01:00'", "at = TIMESTAMP '2013-01-31 11:00:00Z'"),
+        ("home.at.x < 1.5", "home.at.x <= 1"),
+        ("home.at.x > 500", "home.at.x = 0 AND home.at.x <> 0"),
+        ("home.at.x IN (1, 500)", "home.at.x IN (1)"),
+        ("home.at.`is` = TRUE", "home.at.`is` = TRUE"),
     ],
 )
 def test_bound_text(text: str, bound: str) -> None:
@@ -589,6 +693,8 @@ def test_evaluating_what_is_not_bound_or_not_there() -> None:
         evaluate(parse_filter("id = 'x'"), batch)
     with pytest.raises(SchemaError, match="no column 'name'"):
         evaluate(parse_filter("name = 'x'"), batch)
+    with pytest.raises(SchemaError, match="column 'id' of type int32 is no struct"):
+        evaluate(parse_filter("id.x = 1"), batch)
 
 
 def lookups(text: str, key: Sequence[str]) -> tuple[list[tuple[object, ...]] | None, str | None]:
@@ -613,6 +719,22 @@ def test_fixed_keys() -> None:
     )
     assert lookups("day = '2013-01-31'", ["day"]) == ([(dt.date(2013, 1, 31),)], None)
     assert lookups("price IN (1, 1.00)", ["price"]) == ([(Decimal("1.00"),)], None)
+
+
+def test_a_field_is_no_key() -> None:
+    """Not even one that has the key's name, or whose text the key's name is."""
+    inner = pa.schema(
+        {"id": pa.int32(), "home": pa.struct({"id": pa.int32()}), "home.id": pa.int32()}
+    )
+
+    def fixed(text: str, *key: str) -> list[tuple[object, ...]] | None:
+        return key_values(bind(parse_filter(text), inner, "t"), key)[0]
+
+    assert fixed("home.id = 5", "id") is None
+    assert fixed("home.id IN (5, 6)", "home.id") is None
+    assert fixed("home.id = 5 OR id = 5", "id") is None
+    assert fixed("home.id = 5 OR `home.id` = 5", "home.id") is None
+    assert fixed("home.id = 5 AND `home.id` = 6 AND id = 7", "home.id", "id") == [(6, 7)]
 
 
 @pytest.mark.parametrize("text", ["id > 5", "NOT id = 5", "name = 'x'", "id IS NULL", "id <> 1"])

@@ -320,6 +320,43 @@ def test_documents_of_redisjson(module_server: Server, table: str) -> None:
         assert found(store, table, '"o.n" < 2') == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("text", "query", "rows"),
+    [
+        ("home.n = 1", None, [1, 8]),
+        ("`home.n` = 1", "@hn:[1.0 1.0]", [1, 4, 7]),
+        ("n = 1", "@n:[1.0 1.0]", [1]),
+        ("n = 1 AND home.n = 1", "@n:[1.0 1.0]", [1]),
+        ("n < 9 AND home.n = 1", "@n:[-inf 9.0]", [1, 8]),
+        ("n = 9 OR home.n = 1", None, [1, 8, 9]),
+        ("home.n IN (1, 2)", None, [1, 2, 8, 9]),
+        ("home.s = 'a'", None, [0, 3, 6, 9]),
+        ("home.s IN ('a') AND s = 'b'", "@s:{b}", [3, 9]),
+        ("home.n BETWEEN 1 AND 2 AND s = 'b'", "@s:{b}", [1, 9]),
+    ],
+)
+def test_a_field_of_a_struct_is_not_the_column_of_its_name(
+    module_server: Server, table: str, text: str, query: str | None, rows: list[int]
+) -> None:
+    homes = [{"n": i % 7, "s": "acd"[i % 3]} for i in range(10)]
+    batch = pa.record_batch(
+        {
+            "id": range(10),
+            "n": range(10),
+            "s": ["xb"[i % 2] for i in range(10)],
+            "home": homes,
+            "home.n": [i % 3 for i in range(10)],
+        }
+    )
+    with open_store(module_server.url) as store:
+        put(store, table, batch)
+        assert found(store, table, text) == rows
+    create(module_server, table, "n NUMERIC s TAG home.n AS hn NUMERIC")
+    with searching(module_server) as store:
+        assert planned(store, table, text) == query
+        assert found(store, table, text) == rows
+
+
 def test_a_filter_that_no_index_answers_is_scanned(
     module_server: Server, people: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,22 +16,28 @@ from connector.filters import bind, keep, parse_filter
 
 COLUMNS = """
     id int, i8 tinyint, n bigint, f float, x double, d decimal(20,4), s string, raw binary, b boolean,
-    day date, at timestamp, local timestamp_ntz, tags array<string>
+    day date, at timestamp, local timestamp_ntz, tags array<string>,
+    st struct<a: int, name: string, `x.y`: double, deep: struct<d: decimal(10,2), day: date, `in`: boolean>>
 """
 UTC = dt.UTC
 ROWS = [
     (0, 127, 2**63 - 1, 0.1, math.nan, Decimal("0.1"), "a", b"a", True, dt.date(2013, 1, 31),
-     dt.datetime(2013, 1, 31, tzinfo=UTC), dt.datetime(2013, 1, 31), ["x"]),
+     dt.datetime(2013, 1, 31, tzinfo=UTC), dt.datetime(2013, 1, 31), ["x"],
+     (1, "ann", math.nan, (Decimal("0.10"), dt.date(2013, 1, 31), True))),
     (1, -128, -(2**63), -0.0, -0.0, Decimal("0.1001"), "", b"", False, dt.date(1, 1, 1),
-     dt.datetime(2013, 1, 31, 12, 0, 0, 1, UTC), dt.datetime(1, 1, 1), []),
+     dt.datetime(2013, 1, 31, 12, 0, 0, 1, UTC), dt.datetime(1, 1, 1), [],
+     (None, None, None, (None, None, None))),
     (2, 1, 2**53 + 1, math.nan, 0.0, Decimal("-1.5"), "a%b\nc", b"\x00\xff", True,
      dt.date(9999, 12, 31), dt.datetime(1969, 12, 31, 23, 59, 59, 999999, UTC),
-     dt.datetime(9999, 12, 31, 23, 59, 59, 999999), None),
+     dt.datetime(9999, 12, 31, 23, 59, 59, 999999), None,
+     (2, "", -0.0, None)),
     (3, 2, 2**53, math.inf, 1e300, Decimal("1234567890123456.7891"), "\uffff", b"\xc3\xa9", False,
-     dt.date(1970, 1, 1), dt.datetime(1970, 1, 1, tzinfo=UTC), dt.datetime(2013, 1, 31, 10), [None]),
+     dt.date(1970, 1, 1), dt.datetime(1970, 1, 1, tzinfo=UTC), dt.datetime(2013, 1, 31, 10), [None],
+     None),
     (4, 0, 1, -math.inf, 1.5, Decimal("1"), "\U0001f600é", b"ab", True, dt.date(2013, 2, 1),
-     dt.datetime(2013, 1, 31, 11, tzinfo=UTC), dt.datetime(2013, 1, 31, 12), ["a"]),
-    (5, *[None] * 12),
+     dt.datetime(2013, 1, 31, 11, tzinfo=UTC), dt.datetime(2013, 1, 31, 12), ["a"],
+     (-3, "a.b", 1.5, (Decimal("7"), None, False))),
+    (5, *[None] * 13),
 ]  # fmt: skip
 FILTERS = """
     n = 1.5
@@ -98,6 +104,38 @@ FILTERS = """
     NOT (n > 0 AND x > 1)
     NOT (n > 0 OR s = 'a')
     18 <= n AND NOT s = 'a'
+    st IS NULL
+    st IS NOT NULL
+    st.a IS NULL
+    st.a IS NOT NULL
+    st.deep IS NULL
+    st.deep.d IS NULL
+    st.deep.d IS NOT NULL AND st.a > 0
+    st.a = 1
+    st.a <> 1
+    NOT st.a = 1
+    st.a < 1.5
+    st.a <= 99999999999
+    st.a IN (1, 2, 2.5)
+    st.a NOT IN (1, 2)
+    st.a BETWEEN -3 AND 1
+    2 > st.a
+    st.name = 'a.b'
+    st.name < 'b' OR st IS NULL
+    `st`.`name` LIKE 'a%'
+    st.name NOT LIKE '%n'
+    startswith(st.name, 'a')
+    NOT contains(st.name, '.')
+    st.`x.y` >= 1.5
+    st.`x.y` = 0
+    st . `x.y` <> double('NaN')
+    st.deep.d = 0.1
+    st.deep.d > 0.105
+    st.deep.d IN (7, 0.1)
+    st.deep.day = '2013-01-31'
+    st.deep.day < DATE '2013-02-01' OR st.deep.d > 1
+    st.deep.`in` = TRUE
+    NOT (st.deep.`in` = TRUE AND st.a = 1)
 """
 
 

@@ -13,6 +13,7 @@ import redis
 
 from connector.digests import digest
 from connector.errors import OptionError, StoreError
+from connector.filters import FieldPath
 from connector.redis.keyspace import Keyspace
 from connector.redis.search.query import Fields, NumericField, TagField
 
@@ -103,7 +104,7 @@ class Index:
             raise OptionError(f"option 'search.index': index {self.name!r} {wrong}")
 
     def fields(self, columns: Sequence[pa.Field], error: float) -> Fields:
-        """What the index has of some columns, by their names.
+        """What the index has of some columns, by their paths; nothing of the fields in them.
 
         Args:
             columns: those that are stored in fields.
@@ -115,7 +116,7 @@ class Index:
             named = {f"$.{item.name}": item for item in plain}
         else:
             named = {item.name: item for item in columns}
-        found: dict[str, NumericField | TagField] = {}
+        found: dict[FieldPath, NumericField | TagField] = {}
         for attribute in self.info[b"attributes"]:
             _, identifier, _, name, _, kind, *flags = map(_text, attribute)
             item = named.get(identifier)
@@ -123,10 +124,10 @@ class Index:
                 continue
             if kind == "NUMERIC" and _is_number(item.type):
                 exact = pt.is_integer(item.type)
-                found[item.name] = NumericField(name, 0.0 if exact else error)
+                found[(item.name,)] = NumericField(name, 0.0 if exact else error)
             elif kind == "TAG" and _is_text(item.type):
                 at = flags.index("SEPARATOR") + 1 if "SEPARATOR" in flags else len(flags)
-                found[item.name] = TagField(name, "".join(flags[at : at + 1]))
+                found[(item.name,)] = TagField(name, "".join(flags[at : at + 1]))
         return found
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from connector.filters import And, Comparison, Filter, In, Operator, Or, Value
+from connector.filters import And, Comparison, FieldPath, Filter, In, Operator, Or, Value
 
 _MOST_VALUES = 1000  # of an IN that becomes a query
 _EXACT = 1 << 53  # up to here every integer is a double
@@ -72,7 +72,7 @@ class TagField:
         return f"@{self.name}:{{{'|'.join(tags)}}}"
 
 
-Fields = Mapping[str, NumericField | TagField]
+Fields = Mapping[FieldPath, NumericField | TagField]
 
 
 def superset(filter: Filter, fields: Fields) -> str | None:
@@ -80,7 +80,7 @@ def superset(filter: Filter, fields: Fields) -> str | None:
 
     Args:
         filter: a filter that ``bind`` gave.
-        fields: what the index has of the columns, by their names.
+        fields: what the index has of the columns, by their paths.
 
     Returns:
         The query, or None where the index can leave out no row.
@@ -91,7 +91,7 @@ def superset(filter: Filter, fields: Fields) -> str | None:
     if isinstance(filter, And):
         return _all_of(filter.terms, fields)
     if isinstance(filter, In):
-        return _one_of(filter, fields.get(filter.column))
+        return _one_of(filter, fields.get(filter.path))
     return _all_of((filter,), fields) if isinstance(filter, Comparison) else None
 
 
@@ -100,7 +100,7 @@ def _all_of(terms: Iterable[Filter], fields: Fields) -> str | None:
     ranges: dict[NumericField, tuple[float, float]] = {}
     found: list[str | None] = []
     for term in terms:
-        field = fields.get(term.column) if isinstance(term, Comparison) else None
+        field = fields.get(term.path) if isinstance(term, Comparison) else None
         if not isinstance(term, Comparison):
             found.append(superset(term, fields))
         elif isinstance(field, NumericField) and term.operator is not Operator.NOT_EQUAL:
