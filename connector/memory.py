@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +33,7 @@ from connector.schema import (
     keyed,
 )
 from connector.source import RowRange
+from connector.statistics import Statistics, column_bytes
 from connector.store import Store
 
 
@@ -90,6 +91,12 @@ class MemoryStore(Store):
         for whole in rows.to_batches(max_chunksize=scan.batch_rows):
             batch = scan.filtered(conform(whole, wanted.output))
             yield from capped([batch], scan.batch_rows, scan.batch_bytes)
+
+    def statistics(self, scan: Scan) -> Statistics:
+        """Exact, in rows and in bytes."""
+        rows = self._get(scan.table).rows.num_rows
+        everything = self.read(replace(scan, filter=None), RowRange(0, 0, rows))
+        return Statistics(rows, column_bytes(scan.output, everything), exact=True)
 
     def begin(self, table: str, schema: pa.Schema, options: WriteOptions) -> WriteJob:
         if options.ttl_seconds is not None or options.ttl_column is not None:

@@ -21,6 +21,7 @@ from connector.lookup import Keys, Lookup, encoded, read_rows
 from connector.options import Options
 from connector.scan import Partition, Scan, key_lists, pack_keys
 from connector.schema import key_of
+from connector.statistics import Statistics
 
 
 class Store(ABC):
@@ -74,12 +75,36 @@ class Store(ABC):
         frees its connection.
         """
 
+    def count(self, scan: Scan, partition: Partition) -> int:
+        """How many rows of a partition a source of this scan yields: its filter and limit count too."""
+        batches = self.read(self._countable(scan), partition)
+        if scan.limit is not None:
+            batches = limited(batches, scan.limit)
+        return sum(batch.num_rows for batch in batches)
+
+    def statistics(self, scan: Scan) -> Statistics | None:
+        """How large the table is, found out in a few requests; None where the store cannot tell.
+
+        It is about all rows of the table: the scan's filter, limit and sample do not matter, and of
+        its columns those of ``output`` are told.
+        """
+        return None
+
+    def _countable(self, scan: Scan) -> Scan:
+        """The same rows, with as few columns as tell how many they are."""
+        needed = () if scan.filter is None else columns_of(scan.filter)
+        return scan.select(*(needed or scan.key or scan.output.names[:1]))
+
     def with_metadata(self, schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
         """A table's schema with those of ``metadata`` that are among ``names``, but no columns of it."""
         for field in self.metadata:
             if field.name in names and field.name not in schema.names:
                 schema = schema.append(field)
         return schema
+
+    def finds_by_key(self, scan: Scan) -> bool:
+        """Whether rows of the table are found by their keys without reading others."""
+        return True
 
     def row_key(self, scan: Scan) -> tuple[str, ...]:
         """The columns that tell every row of a scan from the others: most often those of the key."""
@@ -300,10 +325,20 @@ class StoreSource:
         batches = self.store.read(self.scan, partition)
         return batches if self.scan.limit is None else limited(batches, self.scan.limit)
 
+    def count(self, partition: Partition) -> int:
+        """How many rows ``read`` yields for a partition; values are read only where it takes them."""
+        return self.store.count(self.scan, partition)
+
+    def statistics(self) -> Statistics | None:
+        """How large the whole table is, see ``Store.statistics``; also where only some rows are read."""
+        return self.store.statistics(self.scan)
+
     def _names(self) -> pa.Array | None:
         """The encoded keys of the rows that can be wanted, where they are known."""
         if self.names is not None or self.scan.filter is None:
             return self.names
+        if not self.store.finds_by_key(self.scan):
+            return None
         values, _ = key_values(self.scan.filter, self.scan.key)
         if values is None:
             return None

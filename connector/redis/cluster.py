@@ -57,6 +57,11 @@ class Cluster:
             raise StoreUnavailableError(f"no node of the cluster {self._location} has slot {slot}")
         return found
 
+    def owners(self, slots: Rows) -> dict[str, Rows]:
+        """Which of some slots each node has; those that none has are left out."""
+        owner = self._owner[slots]
+        return {self._names[i]: slots[owner == i] for i in np.unique(owner[owner >= 0])}
+
     def split(self, keys: pa.Array) -> list[tuple[str, Rows | None]]:
         slots = key_slots(keys)
         owner = self._owner[slots]

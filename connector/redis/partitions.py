@@ -76,7 +76,8 @@ def partition_keys(
         kind: where the server can be asked for them alone, only keys of this type.
     """
     if isinstance(partition, KeyList):
-        yield keyspace.keys(partition.names)
+        if len(names := partition.names):
+            yield keyspace.keys(names)
         return
     assert isinstance(partition, (SlotRange, CursorRange, SearchQuery))
     for page in _listed(partition, keyspace, servers, links, options, doing, kind):

@@ -93,6 +93,7 @@ class RowReader:
         scan: what is read.
         keyspace: what of a key names the row.
         model: how the rows lie under the keys.
+        fetch: asks for what is needed of them.
         servers: who has which key.
         links: the connections to use.
         doing: what is being done, for messages.
@@ -106,6 +107,7 @@ class RowReader:
     scan: Scan
     keyspace: Keyspace
     model: Model
+    fetch: Fetch
     servers: Servers
     links: Links
     doing: str
@@ -123,10 +125,13 @@ class RowReader:
                 self.counts.rows += batch.num_rows
                 yield batch
 
-    @functools.cached_property
-    def _fetch(self) -> Fetch:
-        apart = {*self.scan.key, *METADATA.names}
-        return self.model.fetch([item for item in self.scan.output if item.name not in apart])
+    def count(self, pages: Iterable[pa.Array]) -> int:
+        """How many rows lie under the keys; nothing of them is parsed."""
+        rows = 0
+        for answer in self._answers(pages):
+            keys, found, _ = self._kept(answer)
+            rows += len(keys) if found.rows is None else int(found.rows.sum())
+        return rows
 
     @functools.cached_property
     def _with_ttl(self) -> bool:
@@ -157,10 +162,10 @@ class RowReader:
 
     def _send(self, link: Link, work: Keys, asked: bool) -> int:
         if work.after is None:
-            request = self._fetch.request(work.keys)
+            request = self.fetch.request(work.keys)
         else:
-            assert isinstance(self._fetch, PagedFetch)
-            request = self._fetch.request_after(work.keys, work.after)
+            assert isinstance(self.fetch, PagedFetch)
+            request = self.fetch.request_after(work.keys, work.after)
         link.send(request)
         if self._with_ttl:
             ttl = keyed_request(b"PTTL", work.keys)
@@ -168,7 +173,7 @@ class RowReader:
         return len(request)
 
     def _receive(self, link: Link, work: Keys, asked: bool) -> Fetched:
-        found = self._fetch.receive(link, work.keys)
+        found = self.fetch.receive(link, work.keys)
         errors, ttl = dict(found.errors), None
         if self._with_ttl:
             answer = link.statuses(len(work.keys) + asked)
@@ -181,7 +186,7 @@ class RowReader:
             else:
                 ((node, _),) = self.servers.split(work.keys.slice(0, 1))
                 link = self.links.to(node, "recheck")
-            link.send(keyed_request(self._fetch.presence, work.keys.take(pa.array(suspects))))
+            link.send(keyed_request(self.fetch.presence, work.keys.take(pa.array(suspects))))
             answer = link.statuses(len(suspects))
             errors |= {int(suspects[i]): text for i, text in answer.errors.items()}
             ttl = np.full(len(work.keys), -1, np.int64)
@@ -290,6 +295,12 @@ class RowReader:
                 f"{item.name!r}, which the schema declares not null"
             )
         return column
+
+
+def fetch_of(model: Model, scan: Scan) -> Fetch:
+    """What asks for the columns of a scan, but for those that are told by a key alone."""
+    apart = {*scan.key, *METADATA.names}
+    return model.fetch([item for item in scan.output if item.name not in apart])
 
 
 def is_wrong_type(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import redis
@@ -19,11 +19,11 @@ from connector.redis.deleting import delete_keys, others
 from connector.redis.exchange import Links
 from connector.redis.keyspace import Keyspace
 from connector.redis.link import translated
-from connector.redis.models.model import Model
+from connector.redis.models.model import Fetch, Model
 from connector.redis.models.sharing import Sharing, check_job
-from connector.redis.options import OnBadKey, RedisOptions
+from connector.redis.options import OnBadField, OnBadKey, RedisOptions
 from connector.redis.partitions import partition_keys, plan, whole
-from connector.redis.reading import METADATA, ReadCounts, RowReader, is_wrong_type
+from connector.redis.reading import METADATA, ReadCounts, RowReader, fetch_of, is_wrong_type
 from connector.redis.search.planning import plan_search
 from connector.redis.servers import Servers
 from connector.redis.writing import RowWriter
@@ -69,7 +69,7 @@ class RowTables:
         keyspace = self.keyspace(table)
         doing = f"looking at table {table!r} in {self.location}"
         with translated(doing), Links(self.connect(), doing, replica=True) as links:
-            pages = self._pages(whole(self.connect(), keyspace), keyspace, links, doing)
+            pages = self.pages(whole(self.connect(), keyspace), table, links, doing)
             try:
                 rows = saved.sample(
                     self.connect(),
@@ -104,31 +104,72 @@ class RowTables:
     def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
         """See ``Store.read``."""
         doing = f"reading partition {partition.index} of table {scan.table!r} from {self.location}"
-        keyspace, options = self.keyspace(scan.table), self.options
-        pace = Pace(options.rows_per_second)
+        counts = ReadCounts()
+        yield from self.batches(scan, partition, doing, counts)
+        self.counts.add(counts)
+        report(doing, counts)
+
+    def batches(
+        self, scan: Scan, partition: Partition, doing: str, counts: ReadCounts
+    ) -> Iterator[pa.RecordBatch]:
+        """What ``read`` yields; what is met is added to ``counts``, and not reported."""
+        pace = Pace(self.options.rows_per_second)
         with translated(doing):
             servers = self.connect()
         with Links(servers, doing, replica=True) as links:
-            reader = RowReader(
-                scan=scan.unfiltered,
-                keyspace=keyspace,
-                model=self.model,
-                servers=servers,
-                links=links,
-                doing=doing,
-                on_bad_field=options.on_bad_field,
-                on_bad_key=options.on_bad_key,
-                window_rows=min(options.max_pipeline_size, scan.batch_rows),
-                window_bytes=min(options.max_pipeline_bytes, scan.batch_bytes),
-            )
-            pages = self._pages(partition, keyspace, links, doing)
+            fetched = scan.unfiltered
+            fetch = fetch_of(self.model, fetched)
+            reader = self.reader(fetched, fetch, servers, links, doing, counts)
+            pages = self.pages(partition, scan.table, links, doing)
             wanted = (scan.filtered(batch) for batch in reader.batches(pages))
             batches = gathered(wanted, scan.batch_rows, scan.batch_bytes)
             for batch in capped(batches, scan.batch_rows, scan.batch_bytes):
                 pace.wait(batch.num_rows)
                 yield batch
-        self.counts.add(reader.counts)
-        _report(doing, reader.counts)
+
+    def lenient(self) -> RowTables:
+        """The same tables, but what cannot be read is left out or null, and there is no haste."""
+        options = replace(
+            self.options,
+            on_bad_key=OnBadKey.SKIP,
+            on_bad_field=OnBadField.NULL,
+            rows_per_second=None,
+        )
+        return replace(self, options=options)
+
+    def reader(
+        self,
+        scan: Scan,
+        fetch: Fetch,
+        servers: Servers,
+        links: Links,
+        doing: str,
+        counts: ReadCounts,
+    ) -> RowReader:
+        """What reads a scan's rows of keys, asking by ``fetch`` and adding to ``counts`` what it meets."""
+        options = self.options
+        return RowReader(
+            scan=scan,
+            keyspace=self.keyspace(scan.table),
+            model=self.model,
+            fetch=fetch,
+            servers=servers,
+            links=links,
+            doing=doing,
+            on_bad_field=options.on_bad_field,
+            on_bad_key=options.on_bad_key,
+            window_rows=min(options.max_pipeline_size, scan.batch_rows),
+            window_bytes=min(options.max_pipeline_bytes, scan.batch_bytes),
+            counts=counts,
+        )
+
+    def pages(
+        self, partition: Partition, table: str, links: Links, doing: str
+    ) -> Iterator[pa.Array]:
+        """The keys of a partition; keys of other types may be among them."""
+        kind = self.model.kinds[0] if self.options.filter_keys_by_type else None
+        servers, keyspace = self.connect(), self.keyspace(table)
+        return partition_keys(partition, keyspace, servers, links, self.options, doing, kind=kind)
 
     def check(self, job: WriteJob, stored: pa.Schema | None) -> None:
         """Refuse a write that the model cannot carry out; see ``check_job``."""
@@ -194,19 +235,12 @@ class RowTables:
         """Delete everything under the table's keys; return how many there were."""
         return self.delete_all(Keyspace.of_table(table), table)
 
-    def _pages(
-        self, partition: Partition, keyspace: Keyspace, links: Links, doing: str
-    ) -> Iterator[pa.Array]:
-        kind = self.model.kinds[0] if self.options.filter_keys_by_type else None
-        servers = self.connect()
-        return partition_keys(partition, keyspace, servers, links, self.options, doing, kind=kind)
-
     def _extend(self, job: WriteJob) -> None:
         with translated(f"saving the schema of table {job.table!r} to {self.location}"):
             saved.extend(self.connect(), job)
 
 
-def _report(doing: str, counts: ReadCounts) -> None:
+def report(doing: str, counts: ReadCounts) -> None:
     """Say what was not handed on as it stood; silence is for reads without loss."""
     if counts.bad_fields or counts.dropped_rows or counts.bad_keys:
         log.warning(

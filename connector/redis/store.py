@@ -17,17 +17,20 @@ from connector.redis import saved
 from connector.redis.arrow import index as arrow_index
 from connector.redis.arrow.tables import ArrowTables
 from connector.redis.caching import LookupCache
+from connector.redis.counting import count_rows
 from connector.redis.keyspace import Keyspace
 from connector.redis.link import translated
 from connector.redis.lookups import HashFinder, check_caching
 from connector.redis.models import build, spec_for
 from connector.redis.models.hashes import HashModel
-from connector.redis.options import RedisOptions
+from connector.redis.options import OnBadField, RedisOptions
 from connector.redis.reading import METADATA, TTL, ReadCounts
 from connector.redis.row_tables import RowTables
 from connector.redis.servers import Servers, connect, has_command, single
+from connector.redis.statistics import table_statistics
 from connector.scan import Partition, Scan
 from connector.schema import check_append, check_key, check_names, key_of
+from connector.statistics import Statistics
 from connector.store import Store, StoreSource
 
 log = logging.getLogger(__name__)
@@ -85,6 +88,22 @@ class RedisStore(Store):
 
     def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
         return self._tables(scan.table, scan.schema).read(scan, partition)
+
+    def count(self, scan: Scan, partition: Partition) -> int:
+        """How many rows there are, without reading a value where there is neither filter nor limit."""
+        tables = self._tables(scan.table, scan.schema)
+        found = count_rows(tables, self._countable(scan), partition)
+        return super().count(scan, partition) if found is None else found
+
+    def statistics(self, scan: Scan) -> Statistics | None:
+        """Exact of few keys and of record batches; else, from a sample of keys, rather too many rows.
+
+        None where the servers do not tell this user, and where several rows lie under each of many keys.
+        """
+        return table_statistics(self._tables(scan.table, scan.schema), scan)
+
+    def finds_by_key(self, scan: Scan) -> bool:
+        return isinstance(self._tables(scan.table, scan.schema), RowTables)
 
     def row_key(self, scan: Scan) -> tuple[str, ...]:
         tables = self._tables(scan.table, scan.schema)
@@ -185,6 +204,10 @@ class RedisStore(Store):
         if "_servers" in self.__dict__:
             self._servers.close()
             del self._servers
+
+    def _countable(self, scan: Scan) -> Scan:
+        dropping = self._options.on_bad_field is OnBadField.DROP  # for a value of any column
+        return scan if dropping else super()._countable(scan)
 
     def _lookup(self, source: StoreSource) -> Lookup:
         table, columns = source.scan.table, source.scan.output.names

@@ -123,7 +123,7 @@ class ArrowTables:
             SchemaError: the table does not have the columns that are asked for.
         """
         with translated(f"planning table {scan.table!r} in {self.location}"):
-            index = self._index(scan.table)
+            index = self.index(scan.table)
         for name in scan.output.names:
             if name not in index.schema.names:
                 raise SchemaError(
@@ -150,7 +150,7 @@ class ArrowTables:
             if isinstance(partition, ChunkList):
                 chunks: Iterable[Chunk] = partition.chunks
             else:
-                chunks = self._index(scan.table).chunks.values()
+                chunks = self.index(scan.table).chunks.values()
             reader = ChunkReader(scan.table, servers, links, doing)
             wanted = (
                 choice.rows(fitted(scan.table, chunk.key(scan.table), batch, choice.fetched))
@@ -224,7 +224,7 @@ class ArrowTables:
         """Delete the rows with these encoded keys; return how many there were."""
         doing = f"deleting rows of table {table!r} in {self.location}"
         with translated(doing):
-            index = self._index(table)
+            index = self.index(table)
             options = WriteOptions(key=key_of(index.schema))
             job = WriteJob(table, index.schema, options.key, options)
             return Commit(job, self.connect(), self.options, doing).remove(names)
@@ -236,7 +236,12 @@ class ArrowTables:
             drop(self.connect(), table)
         return 0 if index is None else index.rows
 
-    def _index(self, table: str) -> Index:
+    def index(self, table: str) -> Index:
+        """Which chunks a table has.
+
+        Raises:
+            TableNotFoundError: there is no such table, or its index was deleted.
+        """
         index = load(self.connect(), table)
         if index is None:
             raise TableNotFoundError(

@@ -70,6 +70,15 @@ class PagedFetch(Fetch, Protocol):
         ...
 
 
+@runtime_checkable
+class Counted(Protocol):
+    """A model that has a cheaper way to count rows than to fetch them without any column."""
+
+    def counting(self) -> Fetch:
+        """A fetch that finds ``rows`` and no columns."""
+        ...
+
+
 class Model(Protocol):
     """One way in which rows lie under keys: a row, or several, a key.
 

@@ -88,6 +88,20 @@ class EntryFetch:
 
 
 @dataclass(frozen=True)
+class EntryCount:
+    """XLEN: how many entries a stream has; none where there is no stream."""
+
+    presence: ClassVar[bytes] = b"EXISTS"
+
+    def request(self, keys: pa.Array) -> memoryview:
+        return keyed_request(b"XLEN", keys)
+
+    def receive(self, link: Link, keys: pa.Array) -> Found:
+        lengths = link.statuses(len(keys))
+        return Found({}, lengths.errors, lengths.size, rows=lengths.numbers)
+
+
+@dataclass(frozen=True)
 class StreamModel:
     """Rows as entries of streams. They can be added, not replaced."""
 
@@ -97,6 +111,9 @@ class StreamModel:
 
     def fetch(self, columns: Sequence[pa.Field]) -> EntryFetch:
         return EntryFetch(tuple(column.name for column in columns))
+
+    def counting(self) -> EntryCount:
+        return EntryCount()
 
     def decode(self, column: pa.Field, stored: pa.Array) -> pa.Array:
         return decode(column.name, stored, column.type)
