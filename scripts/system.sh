@@ -47,7 +47,7 @@ java_major() { # of the Java that Spark will start: 17, or nothing
     "$java" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1
 }
 
-require_java() { # Spark 4.2 needs 17 or newer
+require_java() { # Spark 4 needs 17 or newer
     local major
     major=$(java_major) || true
     ((${major:-0} >= 17)) && return

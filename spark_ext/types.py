@@ -11,7 +11,8 @@ fixed_size_list, large_list                 array
 date64                                      date
 timestamp of any unit                       timestamp_ntz, in microseconds
 timestamp of any unit and zone              timestamp, the same instant, in microseconds
-time32, time64                              time(0) of seconds, time(3) of ms, time(6) of the rest
+time32, time64                              time(0) of seconds, time(3) of ms, time(6) of the rest;
+                                            Spark 4.0 has no such type
 duration                                    interval day to second, in microseconds
 decimal32, decimal64, decimal256            decimal, up to 38 digits
 ==========================================  ===============================================
@@ -26,10 +27,10 @@ import pyarrow as pa
 import pyarrow.types as pt
 from pyspark.errors import PySparkException
 from pyspark.sql import types as st
-from pyspark.sql.pandas.types import to_arrow_schema
 
 from connector.errors import SchemaError
 from connector.schema import conform, is_inferred
+from spark_ext.versions import HAS_TIME, SPARK_VERSION, UNSTORABLE, to_arrow_schema
 
 _MOST_DIGITS = 38
 
@@ -54,11 +55,8 @@ _PLAIN: dict[pa.DataType, st.DataType] = {
     pa.binary_view(): st.BinaryType(),
     pa.date32(): st.DateType(),
     pa.date64(): st.DateType(),
-    pa.time32("s"): st.TimeType(0),
-    pa.time32("ms"): st.TimeType(3),
-    pa.time64("us"): st.TimeType(6),
-    pa.time64("ns"): st.TimeType(6),
 }
+_TIME_DIGITS = {pa.time32("s"): 0, pa.time32("ms"): 3, pa.time64("us"): 6, pa.time64("ns"): 6}
 
 
 def spark_type(column: str, kind: pa.DataType) -> st.DataType:
@@ -76,6 +74,8 @@ def spark_type(column: str, kind: pa.DataType) -> st.DataType:
         return st.BinaryType()
     if pt.is_timestamp(kind):
         return st.TimestampNTZType() if kind.tz is None else st.TimestampType()
+    if pt.is_time(kind) and HAS_TIME:
+        return st.TimeType(_TIME_DIGITS[kind])
     if pt.is_duration(kind):
         return st.DayTimeIntervalType()
     if pt.is_decimal(kind) and kind.precision <= _MOST_DIGITS and 0 <= kind.scale <= kind.precision:
@@ -90,7 +90,9 @@ def spark_type(column: str, kind: pa.DataType) -> st.DataType:
         return st.ArrayType(spark_type(column, kind.value_type), kind.value_field.nullable)
     if pt.is_struct(kind):
         return spark_schema(pa.schema(list(kind)))
-    raise SchemaError(f"column {column!r} of type {kind} has no counterpart in Spark; leave it out")
+    raise SchemaError(
+        f"column {column!r} of type {kind} has no counterpart in Spark {SPARK_VERSION}; leave it out"
+    )
 
 
 def spark_schema(schema: pa.Schema) -> st.StructType:
@@ -111,13 +113,13 @@ def arrow_schema(schema: st.StructType) -> pa.Schema:
             what they were.
     """
     for field in schema:
-        if isinstance(field.dataType, (st.VariantType, st.GeometryType, st.GeographyType)):
+        if isinstance(field.dataType, UNSTORABLE):
             raise SchemaError(
                 f"column {field.name!r} of type {field.dataType.simpleString()} cannot be stored; "
                 f"cast it to string or binary first"
             )
     try:
-        return to_arrow_schema(schema, timezone="UTC")
+        return to_arrow_schema(schema)
     except PySparkException as error:
         raise SchemaError(
             f"the columns {schema.simpleString()} cannot be handed over as Arrow; "

@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyspark
 import pytest
 from pyspark.sql import SparkSession
 
 import spark_ext
+
+# Before 4.2 PySpark leaves the sockets of its results to the garbage collector, and its testing module
+# imports one that warns.
+_WARNINGS_OF_OLD_SPARK = (
+    "ignore:unclosed <socket:ResourceWarning",
+    "ignore:'PYARROW_IGNORE_TIMEZONE'",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let old versions of PySpark have their own faults."""
+    if tuple(map(int, pyspark.__version__.split(".")[:2])) < (4, 2):
+        for each in _WARNINGS_OF_OLD_SPARK:
+            config.addinivalue_line("filterwarnings", each)
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +46,9 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session.sparkContext.setLogLevel("OFF")
     yield session
     session.stop()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--queries", type=int, default=500, help="how many random queries to compare with Spark"
+    )

@@ -148,7 +148,7 @@ def test_a_column_that_is_not_there(spark: SparkSession, redis_server: Server, t
     with pytest.raises(AnalysisException, match="there is no column 'colour' to read"):
         reader.schema("colour string").load().collect()
     with pytest.raises(AnalysisException, match="the schema alone will do"):
-        reader.option("columns", "id").schema("id long").load().collect()
+        reader.option("columns", "id").schema("id long, n long").load().collect()
 
 
 def test_a_value_that_does_not_parse(spark: SparkSession, redis_server: Server, table: str) -> None:
@@ -203,7 +203,8 @@ def test_the_password_is_not_shown(
 
 
 def test_no_filters_are_pushed() -> None:
-    assert SourceReader.pushFilters is DataSourceReader.pushFilters
+    inherited = getattr(DataSourceReader, "pushFilters", None)  # since 4.1
+    assert getattr(SourceReader, "pushFilters", None) is inherited
 
 
 @pytest.mark.parametrize("url", ["memory://", "http://host", "localhost:6379"])
