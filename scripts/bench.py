@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmarks.settings import Settings
 
-CASES = ("redis", "cluster", "arrow", "decode", "wide", "growth", "lookup", "loaders")
+CASES = ("redis", "cluster", "arrow", "decode", "wide", "growth", "lookup", "pushdown", "loaders")
 PACKAGES = ("kvlake", "pyarrow", "numpy", "redis", "hiredis", "polars-redis", "pyspark", "torch")
 
 

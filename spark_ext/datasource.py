@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pyarrow as pa
-from pyspark.sql.datasource import DataSource
+from pyspark.sql.datasource import DataSource, DataSourceReader
 from pyspark.sql.types import StructType
 
 from connector.errors import OptionError, SchemaError
@@ -15,6 +15,9 @@ from connector.registry import store_class
 from spark_ext.messages import concise
 from spark_ext.options import TableOptions
 from spark_ext.pool import PooledSource, pooled
+from spark_ext.pushdown.describing import description
+from spark_ext.pushdown.reading import pushed_reader
+from spark_ext.pushdown.request import Request
 from spark_ext.reader import SourceReader
 from spark_ext.types import arrow_schema, requested, spark_schema
 from spark_ext.writer import StoreWriter
@@ -37,24 +40,28 @@ class StoreDataSource(DataSource):
     @concise
     def __init__(self, options: dict[str, str]) -> None:
         super().__init__(options)
-        self._table, self._store = parse_table_options(self.scheme, options)
+        self._pushed, given = Request.taken_from(options)
+        self._table, self._store = parse_table_options(self.scheme, given)
         self._planned: PooledSource | None = None
 
     @concise
     def schema(self) -> StructType:
         """The columns of the table, where the reader was given no schema."""
+        if self._pushed.describe:
+            return description(self._source())
         self._planned = self._source()
         return spark_schema(self._planned.scan.output)
 
     @concise
-    def reader(self, schema: StructType) -> SourceReader:
+    def reader(self, schema: StructType) -> DataSourceReader:
         if self._planned is not None:
             return SourceReader(self._planned, schema)
-        if self._table.columns is not None:
+        wanted = self._pushed.schema or schema
+        if self._table.columns is not None and not set(wanted.names) <= {*self._table.columns}:
             raise OptionError(
                 "option 'columns' and a schema were both given; the schema alone will do"
             )
-        return SourceReader(self._requested(schema), schema)
+        return pushed_reader(self._requested(wanted), self._pushed, wanted, schema)
 
     @concise
     def writer(self, schema: StructType, overwrite: bool) -> StoreWriter:
@@ -91,7 +98,7 @@ class StoreDataSource(DataSource):
             return self._source(arrow_schema(wanted))
         store = pooled(self.scheme, self._store)
         stored = store.with_metadata(source.scan.schema, wanted.names)
-        return source.reading(requested(stored, wanted), wanted.names)
+        return source.reading(requested(stored, wanted), wanted.names, self._table.filter)
 
     def _source(self, schema: pa.Schema | None = None) -> PooledSource:
         table = self._table

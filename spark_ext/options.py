@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from connector.jobs import SchemaEvolution, WriteFields, WriteRows
 from connector.options import Options, choice, fraction, names, option, whole
+
+
+class Pushdown(Enum):
+    """Whether Spark may push into a read; the JVM part goes by it."""
+
+    AUTO = "auto"
+    OFF = "off"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -42,6 +50,12 @@ class TableOptions(Options):
     )
     sample: float | None = option(
         fraction, doc="reading: about which share of the rows is wanted", default=None
+    )
+    kvlake_pushdown: Pushdown = option(
+        choice(Pushdown),
+        doc="reading: `off` keeps Spark from pushing columns, filters, limits and join keys into these "
+        "reads; for a session it is the conf `spark.kvlake.pushdown`",
+        default=Pushdown.AUTO,
     )
     write_fields: WriteFields = option(
         choice(WriteFields),

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from connector.filters import bind, parse_filter
 from connector.options import Options
 from connector.registry import store_class
 from connector.scan import Partition, Scan
+from connector.statistics import Statistics
 from connector.store import Store, StoreSource
 
 
@@ -54,9 +56,22 @@ class PooledSource:
     def read(self, partition: Partition) -> Iterator[pa.RecordBatch]:
         return self._source().read(partition)
 
-    def reading(self, schema: pa.Schema, columns: Sequence[str]) -> PooledSource:
-        """The same table with columns of other types, and these of its columns only."""
-        return replace(self, scan=replace(self.scan, schema=schema, columns=tuple(columns)))
+    def reading(
+        self, schema: pa.Schema, columns: Sequence[str], filter: str | None
+    ) -> PooledSource:
+        """The same table with columns of other types, these of its columns, and the filter for them."""
+        bound = None if filter is None else bind(parse_filter(filter), schema, self.scan.table)
+        scan = replace(self.scan, schema=schema, columns=tuple(columns), filter=bound)
+        return replace(self, scan=scan)
+
+    def statistics(self) -> Statistics | None:
+        return self._source().statistics()
+
+    def finds_by_key(self) -> bool:
+        return pooled(self.scheme, self.options).finds_by_key(self.scan)
+
+    def count(self, partition: Partition) -> int:
+        return self._source().count(partition)
 
     def _source(self) -> StoreSource:
         return StoreSource(pooled(self.scheme, self.options), self.scan, self.parts)

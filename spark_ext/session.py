@@ -18,6 +18,7 @@ from spark_ext.datasource import parse_table_options
 from spark_ext.keys import delete_by_keys, lookup_frame
 from spark_ext.pool import PooledSource, pooled
 from spark_ext.preflight import check_executable, check_python
+from spark_ext.pushdown import activate
 from spark_ext.types import spark_schema
 
 _FORMATS = {"redis": "redis", "rediss": "redis", "unix": "redis"}  # by URL scheme
@@ -28,13 +29,26 @@ def configure(builder: SparkSession.Builder) -> SparkSession.Builder:
     """Prepare a session: its workers run this same Python, unless PYSPARK_PYTHON names another.
 
     Call it before the session is made. PySpark has no other way to be told than that variable of
-    this process.
+    this process. The session also pushes down columns, filters, limits and join keys.
 
     Raises:
         OptionError, MissingDependencyError: the Python that is named cannot run kvlake.
     """
     check_executable(os.environ.setdefault("PYSPARK_PYTHON", sys.executable))
-    return builder
+    return _Builder(builder)
+
+
+class _Builder(SparkSession.Builder):
+    """A builder whose sessions push down what can be pushed."""
+
+    def __init__(self, given: SparkSession.Builder) -> None:
+        self._options = given._options
+
+    def getOrCreate(self) -> SparkSession:
+        return activate(super().getOrCreate())
+
+    def create(self) -> SparkSession:
+        return activate(super().create())
 
 
 def read(
@@ -65,6 +79,7 @@ def read(
         StoreError: the server cannot be reached, or refuses.
     """
     check_python(spark)
+    activate(spark)
     kind = _format(url)
     chosen = None if filter is None else str(filter)
     given = _texts({"url": url, "table": table, "columns": columns, "filter": chosen, **options})

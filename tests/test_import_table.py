@@ -47,6 +47,7 @@ ROOMS = [  # the first that matches holds
     room("connector/rejects.py", *COLUMNS, "connector", "fsspec"),
     room("connector/", *COLUMNS, "connector"),
     room("spark_ext/delta.py", *COLUMNS, "spark_ext", "connector", "pyspark", "delta"),
+    room("spark_ext/pushdown/activation.py", "py4j", "pyspark"),
     room("spark_ext/", *COLUMNS, "spark_ext", "connector", *STORES, "pyspark"),
     room("loaders/pytorch.py", *COLUMNS, "loaders", "connector", "fsspec", "torch"),
     room("loaders/tfdata.py", *COLUMNS, "loaders", "connector", "fsspec", "tensorflow"),
