@@ -322,8 +322,12 @@ class StoreSource:
         return self.store.plan(self.scan, parts) if names is None else key_lists(names, parts)
 
     def read(self, partition: Partition) -> Iterator[pa.RecordBatch]:
-        batches = self.store.read(self.scan, partition)
-        return batches if self.scan.limit is None else limited(batches, self.scan.limit)
+        scan, limit = self.scan, self.scan.limit
+        if limit is None:
+            return self.store.read(scan, partition)
+        if scan.filter is None:  # then all rows that are fetched are wanted
+            scan = replace(scan, batch_rows=min(scan.batch_rows, max(1, limit)))
+        return limited(self.store.read(scan, partition), limit)
 
     def count(self, partition: Partition) -> int:
         """How many rows ``read`` yields for a partition; values are read only where it takes them."""
