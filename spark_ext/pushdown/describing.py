@@ -16,10 +16,11 @@ from spark_ext.types import spark_schema
 def description(source: PooledSource) -> StructType:
     """The columns of a table; each notes the table's rows and its own bytes, where they are known.
 
-    The key columns are noted where rows are found by them.
+    The key column is noted where it alone finds a row.
     """
     found = source.statistics()
-    looked_up = source.scan.key if source.finds_by_key() else ()
+    key = source.scan.key
+    looked_up = key if len(key) == 1 and source.finds_by_key() else ()
     columns = StructType()
     for field in spark_schema(source.schema):
         notes: dict[str, Any] = {}

@@ -42,10 +42,12 @@ final class FilterByJoinKeys extends PlanRule {
     LogicalPlan right = join.right();
     Seq<Expression> leftKeys = found.get()._2();
     Seq<Expression> rightKeys = found.get()._3();
-    if (SPARK.canPruneLeft(join.joinType()) && isBroadcast(join, right, false)) {
-      left = filtered(left, leftKeys, right, rightKeys);
-    } else if (SPARK.canPruneRight(join.joinType()) && isBroadcast(join, left, true)) {
-      right = filtered(right, rightKeys, left, leftKeys);
+    LogicalPlan leftScan = SPARK.canPruneLeft(join.joinType()) ? scanBelow(left) : null;
+    LogicalPlan rightScan = SPARK.canPruneRight(join.joinType()) ? scanBelow(right) : null;
+    if (leftScan != null && isBroadcast(join, right, false)) {
+      left = filtered(left, leftScan, leftKeys, right, rightKeys);
+    } else if (rightScan != null && isBroadcast(join, left, true)) {
+      right = filtered(right, rightScan, rightKeys, left, leftKeys);
     }
     return left == join.left() && right == join.right()
         ? null
@@ -60,9 +62,12 @@ final class FilterByJoinKeys extends PlanRule {
 
   /** The large side with a filter by the first key that its table can look up; else as it is. */
   private static LogicalPlan filtered(
-      LogicalPlan large, Seq<Expression> keys, LogicalPlan small, Seq<Expression> smallKeys) {
-    LogicalPlan scan = scanBelow(large);
-    for (int at = 0; scan != null && at < keys.size(); at++) {
+      LogicalPlan large,
+      LogicalPlan scan,
+      Seq<Expression> keys,
+      LogicalPlan small,
+      Seq<Expression> smallKeys) {
+    for (int at = 0; at < keys.size(); at++) {
       if (keys.apply(at) instanceof Attribute key && isKey(key, scan)) {
         Filter filter = new Filter(amongKeys(key, small, smallKeys, at), scan);
         return replaced(large, scan, filter);

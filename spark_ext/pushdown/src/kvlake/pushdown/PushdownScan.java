@@ -97,6 +97,7 @@ final class PushdownScan implements Scan, SupportsReportStatistics, SupportsRunt
   @Override
   public void filter(Predicate[] predicates) {
     String keys = new FilterText(pushed.schema()).of(predicates);
+    narrowed.remove();
     if (keys != null) {
       Map<String, String> asking = new HashMap<>(options);
       asking.put("kvlake.pushed.keys", keys);

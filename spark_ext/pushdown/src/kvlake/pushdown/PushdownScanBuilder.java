@@ -60,7 +60,7 @@ final class PushdownScanBuilder
 
   @Override
   public void pruneColumns(StructType required) {
-    Set<String> names = Set.of(required.fieldNames());
+    Set<String> names = Set.copyOf(Arrays.asList(required.fieldNames()));
     List<StructField> kept =
         Arrays.stream(full.fields())
             .filter(field -> names.contains(field.name()))

@@ -16,6 +16,8 @@ import org.apache.spark.sql.types.StructType;
  */
 record Pushed(StructType schema, String filter, OptionalInt limit, boolean count) {
 
+  private static final int MOST_SHOWN = 1000;
+
   static Pushed nothing(StructType schema) {
     return new Pushed(schema, null, OptionalInt.empty(), false);
   }
@@ -55,8 +57,15 @@ record Pushed(StructType schema, String filter, OptionalInt limit, boolean count
   public String toString() {
     StringBuilder text = new StringBuilder();
     text.append(count ? "PushedCount" : "PushedColumns: " + Arrays.toString(schema.fieldNames()));
-    text.append(", PushedFilter: [").append(filter == null ? "" : filter).append(']');
+    text.append(", PushedFilter: [").append(shown(filter)).append(']');
     limit.ifPresent(rows -> text.append(", PushedLimit: ").append(rows));
     return text.toString();
+  }
+
+  private static String shown(String filter) {
+    if (filter == null) {
+      return "";
+    }
+    return filter.length() <= MOST_SHOWN ? filter : filter.substring(0, MOST_SHOWN) + "...";
   }
 }
