@@ -12,6 +12,7 @@ from connector.errors import SchemaError
 from connector.filters import Filter, columns_of, keep
 
 _KEYS = pa.schema([("key", pa.binary())])
+_LEAST_KEYS = 1000  # in a partition
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
@@ -120,8 +121,12 @@ class KeyList(Partition):
 
 
 def key_lists(names: pa.Array, parts: int) -> list[KeyList]:
-    """Cut encoded keys into at most ``parts`` partitions, each key once."""
+    """Cut encoded keys into at most ``parts`` partitions, each key once.
+
+    Few keys make fewer partitions, as to start a task takes as long as to look up some hundreds.
+    """
     names = names.unique()
+    parts = min(parts, -(-len(names) // _LEAST_KEYS))
     return [
         KeyList(i, pack_keys(names.slice(cut.start, len(cut))))
         for i, cut in enumerate(even_ranges(len(names), parts))

@@ -49,6 +49,4 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--queries", type=int, default=500, help="how many random queries to compare with Spark"
-    )
+    parser.addoption("--queries", type=int, help="how many random queries to compare with Spark")

@@ -11,6 +11,8 @@ import org.apache.spark.sql.connector.expressions.Literal;
 import org.apache.spark.sql.connector.expressions.NamedReference;
 import org.apache.spark.sql.connector.expressions.filter.Predicate;
 import org.apache.spark.sql.types.DataType;
+import org.apache.spark.sql.types.DataTypes;
+import org.apache.spark.sql.types.StringType;
 import org.apache.spark.sql.types.StructField;
 import org.apache.spark.sql.types.StructType;
 
@@ -149,6 +151,9 @@ final class FilterText {
         return null;
       }
       type = field.dataType();
+    }
+    if (type instanceof StringType && !type.equals(DataTypes.StringType)) {
+      return null; // its collation compares otherwise
     }
     return Arrays.stream(reference.fieldNames())
         .map(name -> "`" + name.replace("`", "``") + "`")

@@ -1,6 +1,5 @@
 package kvlake.pushdown;
 
-import java.nio.charset.StandardCharsets;
 import java.time.LocalDate;
 import java.time.LocalDateTime;
 import java.time.ZoneOffset;
@@ -53,7 +52,7 @@ final class LiteralText {
     }
     if (type.equals(DataTypes.DateType)) {
       LocalDate date = LocalDate.ofEpochDay((Integer) value);
-      return hasYear(date) ? "DATE '" + date + "'" : null;
+      return isExact(date) ? "DATE '" + date + "'" : null;
     }
     if (type.equals(DataTypes.TimestampType)) {
       return time((Long) value, "Z");
@@ -61,12 +60,10 @@ final class LiteralText {
     return type.equals(DataTypes.TimestampNTZType) ? time((Long) value, "") : null;
   }
 
+  /** Null for text with the character that stands for bytes that were no UTF-8. */
   private static String quoted(UTF8String value) {
     String text = value.toString();
-    boolean valid = text.getBytes(StandardCharsets.UTF_8).length == value.numBytes();
-    return valid && UTF8String.fromString(text).equals(value)
-        ? "'" + text.replace("'", "''") + "'"
-        : null;
+    return text.indexOf('\uFFFD') < 0 ? "'" + text.replace("'", "''") + "'" : null;
   }
 
   private static String number(double value) {
@@ -85,12 +82,15 @@ final class LiteralText {
     LocalDateTime time =
         LocalDateTime.ofEpochSecond(
             Math.floorDiv(microseconds, SECOND), nanoseconds, ZoneOffset.UTC);
-    return hasYear(time) ? "TIMESTAMP '" + TIME.format(time) + zone + "'" : null;
+    return isExact(time) ? "TIMESTAMP '" + TIME.format(time) + zone + "'" : null;
   }
 
-  /** Python's dates have the years 1 to 9999. */
-  private static boolean hasYear(Temporal time) {
+  /**
+   * Python's dates end with the year 9999; those of before 1900 may have passed through Java's old
+   * calendar, in which some days are others.
+   */
+  private static boolean isExact(Temporal time) {
     int year = time.get(ChronoField.YEAR);
-    return 1 <= year && year <= 9999;
+    return 1900 <= year && year <= 9999;
   }
 }

@@ -11,10 +11,11 @@ import org.apache.spark.sql.connector.expressions.aggregate.CountStar;
 import org.apache.spark.sql.connector.expressions.filter.Predicate;
 import org.apache.spark.sql.connector.read.Scan;
 import org.apache.spark.sql.connector.read.SupportsPushDownAggregates;
+import org.apache.spark.sql.connector.read.SupportsPushDownFilters;
 import org.apache.spark.sql.connector.read.SupportsPushDownLimit;
 import org.apache.spark.sql.connector.read.SupportsPushDownRequiredColumns;
-import org.apache.spark.sql.connector.read.SupportsPushDownV2Filters;
 import org.apache.spark.sql.execution.datasources.v2.python.PythonTable;
+import org.apache.spark.sql.sources.Filter;
 import org.apache.spark.sql.types.DataTypes;
 import org.apache.spark.sql.types.StructField;
 import org.apache.spark.sql.types.StructType;
@@ -27,7 +28,7 @@ import org.apache.spark.sql.util.CaseInsensitiveStringMap;
  */
 final class PushdownScanBuilder
     implements SupportsPushDownRequiredColumns,
-        SupportsPushDownV2Filters,
+        SupportsPushDownFilters,
         SupportsPushDownLimit,
         SupportsPushDownAggregates {
   /** A table with a limit is read as one partition: more rows are read faster by many. */
@@ -46,16 +47,18 @@ final class PushdownScanBuilder
     this.pushed = Pushed.nothing(full);
   }
 
+  /** Of the older kind of filters: Spark 4.2 fails to make predicates of, say, AND in COALESCE. */
   @Override
-  public Predicate[] pushPredicates(Predicate[] predicates) {
+  public Filter[] pushFilters(Filter[] filters) {
+    Predicate[] predicates = Arrays.stream(filters).map(Filter::toV2).toArray(Predicate[]::new);
     pushed = pushed.withFilter(new FilterText(full).of(predicates));
-    return predicates;
+    return filters;
   }
 
   /** None is settled by the store alone. */
   @Override
-  public Predicate[] pushedPredicates() {
-    return new Predicate[0];
+  public Filter[] pushedFilters() {
+    return new Filter[0];
   }
 
   @Override
