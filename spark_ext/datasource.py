@@ -23,6 +23,9 @@ from spark_ext.types import arrow_schema, requested, spark_schema
 from spark_ext.writer import StoreWriter
 
 
+_PARTS = 8
+
+
 class StoreDataSource(DataSource):
     """A batch source and sink of one kind of store; a subclass names the kind.
 
@@ -110,7 +113,7 @@ class StoreDataSource(DataSource):
             filter=table.filter,
             limit=table.limit,
             sample=table.sample,
-            parts=table.partitions_number,
+            parts=table.partitions_number or self._pushed.parts or _PARTS,
             batch_rows=table.batch_rows,
         )
         return PooledSource(self.scheme, self._store, found.scan, found.parts)

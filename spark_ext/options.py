@@ -32,8 +32,11 @@ class TableOptions(Options):
     columns: tuple[str, ...] | None = option(
         names, doc="reading: the columns wanted, joined by commas; all by default", default=None
     )
-    partitions_number: int = option(
-        whole(1, 100_000), doc="reading: about how many partitions to cut the table into", default=8
+    partitions_number: int | None = option(
+        whole(1, 100_000),
+        doc="reading: about how many partitions to cut the table into; by default 8, or with pushdown twice "
+        "as many as the session has cores",
+        default=None,
     )
     batch_rows: int = option(
         whole(1), doc="reading: most rows in a batch handed to Spark", default=16_384

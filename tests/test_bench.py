@@ -101,5 +101,12 @@ def test_growth_and_its_plot(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_pushdown(tmp_path: Path) -> None:
+    found = run("pushdown", tmp_path, 3000)
+    assert len(found["figures"]) == 8
+    assert set(found["milliseconds of a small query"]) == {"auto", "off"}
+
+
+@pytest.mark.slow
 def test_loaders(tmp_path: Path) -> None:
     assert run("loaders", tmp_path, 20_000)["ratios"]

@@ -24,6 +24,7 @@ class Request:
         filter: the rows wanted, in the grammar of ``connector.filters``.
         keys: what a join found out about the keys wanted, as ``filter``; for planning alone.
         limit: enough rows.
+        parts: into how many partitions to cut the table, where the user does not say.
         count: whether each partition's rows are only to be counted.
         describe: whether the schema is asked to describe the table.
     """
@@ -32,6 +33,7 @@ class Request:
     filter: str | None = None
     keys: str | None = None
     limit: int | None = None
+    parts: int | None = None
     count: bool = False
     describe: bool = False
 
@@ -49,6 +51,7 @@ class Request:
             filter=asked.get("filter"),
             keys=asked.get("keys"),
             limit=int(asked["limit"]) if "limit" in asked else None,
+            parts=int(asked["parts"]) if "parts" in asked else None,
             count="count" in asked,
             describe="describe" in asked,
         )

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, DataFrameReader, SparkSession
+from pyspark.sql import functions as sf
 from queries_poisoned import POISONED, ROWS, SQL, k, keys
 from queries_running import PUSHDOWN, configured, plan, pushed
 from servers import Server
@@ -301,3 +302,22 @@ def test_one_table_is_not_another(
     assert [second.where("v > 1").count(), df.where("v > 1").count()] == [1, 58]
     assert second.union(df).count() == ROWS + 3
     assert second.join(df, "k").count() == 3
+
+
+def test_a_filter_of_many_terms_and_one_of_many_levels(df: DataFrame) -> None:
+    long = sf.lit(False)
+    for at in range(0, 300, 3):
+        long = long | (sf.col("v") == at)
+    assert df.where(long).count() == ROWS // 3
+    deep = sf.col("v") < 50
+    for at in range(40):
+        deep = ~(deep & (sf.col("v") != at)) | sf.col("g").isNull()
+    expected = [v for v in range(ROWS) if _deep(v)]
+    assert sorted(row.v for row in df.where(deep).select("v").collect()) == expected
+
+
+def _deep(v: int) -> bool:
+    held = v < 50
+    for at in range(40):
+        held = not (held and v != at)
+    return held

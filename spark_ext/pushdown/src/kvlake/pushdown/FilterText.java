@@ -1,7 +1,9 @@
 package kvlake.pushdown;
 
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Deque;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -24,7 +26,7 @@ import org.apache.spark.sql.types.StructType;
  */
 final class FilterText {
   private static final int MOST_VALUES = 100_000;
-  private static final int MOST_DEEP = 50;
+  private static final int MOST_DEEP = 30; // the grammar knows 100, of which a part takes up to three
   private static final String CHAR_TYPE = "__CHAR_VARCHAR_TYPE_STRING"; // compared with padding
   private static final Map<String, String> MATCHES =
       Map.of("STARTS_WITH", "startswith", "ENDS_WITH", "endswith", "CONTAINS", "contains");
@@ -66,14 +68,19 @@ final class FilterText {
     }
   }
 
-  /** The terms of ANDs in ANDs, or of ORs in ORs, which Spark builds two by two. */
+  /** The terms of ANDs in ANDs, or of ORs in ORs, which Spark builds two by two, maybe thousands. */
   private static List<Expression> chain(Predicate predicate) {
+    Deque<Expression> left = new ArrayDeque<>(List.of(predicate));
     List<Expression> terms = new ArrayList<>();
-    for (Expression child : predicate.children()) {
-      if (child instanceof Predicate inner && inner.name().equals(predicate.name())) {
-        terms.addAll(chain(inner));
+    while (!left.isEmpty()) {
+      Expression next = left.pop();
+      if (next instanceof Predicate inner && inner.name().equals(predicate.name())) {
+        Expression[] children = inner.children();
+        for (int at = children.length - 1; at >= 0; at--) {
+          left.push(children[at]);
+        }
       } else {
-        terms.add(child);
+        terms.add(next);
       }
     }
     return terms;

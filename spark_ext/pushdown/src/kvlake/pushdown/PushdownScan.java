@@ -16,7 +16,6 @@ import org.apache.spark.sql.connector.read.SupportsReportStatistics;
 import org.apache.spark.sql.connector.read.SupportsRuntimeV2Filtering;
 import org.apache.spark.sql.execution.datasources.v2.python.PythonTable;
 import org.apache.spark.sql.types.StructType;
-import org.apache.spark.sql.util.CaseInsensitiveStringMap;
 
 /** One scan with what was pushed into it; scans that read the same are equal. */
 final class PushdownScan implements Scan, SupportsReportStatistics, SupportsRuntimeV2Filtering {
@@ -34,10 +33,7 @@ final class PushdownScan implements Scan, SupportsReportStatistics, SupportsRunt
     this.given = given;
     this.pushed = pushed;
     this.options = pushed.options(given, table.schema());
-    this.python =
-        pushed.equals(Pushed.nothing(table.schema()))
-            ? table.newScanBuilder(new CaseInsensitiveStringMap(given)).build()
-            : PythonScans.scan(table.name(), pushed.schema(), options);
+    this.python = PythonScans.scan(table.name(), pushed.schema(), options);
   }
 
   @Override

@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.OptionalInt;
+import org.apache.spark.SparkContext;
 import org.apache.spark.sql.types.StructType;
 
 /**
@@ -17,6 +18,7 @@ import org.apache.spark.sql.types.StructType;
 record Pushed(StructType schema, String filter, OptionalInt limit, boolean count) {
 
   private static final int MOST_SHOWN = 1000;
+  private static final int PARTS_PER_CORE = 2; // so that the slowest does not hold up all
 
   static Pushed nothing(StructType schema) {
     return new Pushed(schema, null, OptionalInt.empty(), false);
@@ -42,6 +44,7 @@ record Pushed(StructType schema, String filter, OptionalInt limit, boolean count
   Map<String, String> options(Map<String, String> given, StructType full) {
     Map<String, String> options = new HashMap<>(given);
     options.put("kvlake.pushed.schema", full.json());
+    options.put("kvlake.pushed.parts", Integer.toString(PARTS_PER_CORE * cores()));
     if (filter != null) {
       options.put("kvlake.pushed.filter", filter);
     }
@@ -60,6 +63,10 @@ record Pushed(StructType schema, String filter, OptionalInt limit, boolean count
     text.append(", PushedFilter: [").append(shown(filter)).append(']');
     limit.ifPresent(rows -> text.append(", PushedLimit: ").append(rows));
     return text.toString();
+  }
+
+  private static int cores() {
+    return SparkContext.getOrCreate().defaultParallelism();
   }
 
   private static String shown(String filter) {
