@@ -22,7 +22,6 @@ from spark_ext.reader import SourceReader
 from spark_ext.types import arrow_schema, requested, spark_schema
 from spark_ext.writer import StoreWriter
 
-
 _PARTS = 8
 
 
