@@ -46,6 +46,10 @@ POISONED: dict[str, tuple[Callable[[DataFrame], object], object]] = {
         lambda df: keys(df.where("v < 5").subtract(df.where("v BETWEEN 1 AND 3"))),
         ["k0", "k4"],
     ),
+    "a filter on an array": (
+        lambda df: keys(df.selectExpr("k", "array(words) AS w").where("w = array('w1')")),
+        sorted(f"k{at}" for at in range(1, ROWS, 5)),
+    ),
     "a self join": (
         lambda df: df.where(k(1)).alias("a").join(df.alias("b"), "k").count(),
         1,

@@ -8,7 +8,6 @@ import java.util.stream.Collectors;
 import org.apache.spark.sql.connector.expressions.aggregate.AggregateFunc;
 import org.apache.spark.sql.connector.expressions.aggregate.Aggregation;
 import org.apache.spark.sql.connector.expressions.aggregate.CountStar;
-import org.apache.spark.sql.connector.expressions.filter.Predicate;
 import org.apache.spark.sql.connector.read.Scan;
 import org.apache.spark.sql.connector.read.SupportsPushDownAggregates;
 import org.apache.spark.sql.connector.read.SupportsPushDownFilters;
@@ -50,8 +49,7 @@ final class PushdownScanBuilder
   /** Of the older kind of filters: Spark 4.2 fails to make predicates of, say, AND in COALESCE. */
   @Override
   public Filter[] pushFilters(Filter[] filters) {
-    Predicate[] predicates = Arrays.stream(filters).map(Filter::toV2).toArray(Predicate[]::new);
-    pushed = pushed.withFilter(new FilterText(full).of(predicates));
+    pushed = pushed.withFilter(new FilterText(full).of(Predicates.of(filters)));
     return filters;
   }
 
