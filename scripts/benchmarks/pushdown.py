@@ -89,10 +89,10 @@ def _queries(spark: SparkSession, url: str, rows: int) -> dict[str, Callable[[],
         frame.write.format("noop").mode("overwrite").save()
         return rows
 
-    def joined(pushdown: str) -> int:
-        found = read(pushdown).join(sf.broadcast(keys), "id").collect()
-        assert len(found) == KEYS
-        return rows
+    def joined(pushdown: str) -> DataFrame:
+        return read(pushdown).join(sf.broadcast(keys), "id")
+
+    assert joined("auto").count() == joined("off").count() == KEYS
 
     def counted(pushdown: str) -> int:
         assert read(pushdown).count() == rows
@@ -101,7 +101,7 @@ def _queries(spark: SparkSession, url: str, rows: int) -> dict[str, Callable[[],
     asked: dict[str, Callable[[str], int]] = {
         "2 columns": lambda pushdown: drained(read(pushdown).select("c0", "c1")),
         "all columns": lambda pushdown: drained(read(pushdown)),
-        f"join of {KEYS} keys": joined,
+        f"join of {KEYS} keys": lambda pushdown: drained(joined(pushdown)),
         "count": counted,
     }
 
