@@ -77,10 +77,8 @@ class Store(ABC):
 
     def count(self, scan: Scan, partition: Partition) -> int:
         """How many rows of a partition a source of this scan yields: its filter and limit count too."""
-        batches = self.read(self._countable(scan), partition)
-        if scan.limit is not None:
-            batches = limited(batches, scan.limit)
-        return sum(batch.num_rows for batch in batches)
+        counted = StoreSource(self, self._countable(scan))
+        return sum(batch.num_rows for batch in counted.read(partition))
 
     def statistics(self, scan: Scan) -> Statistics | None:
         """How large the table is, found out in a few requests; None where the store cannot tell.

@@ -10,12 +10,12 @@ from pyspark.sql.datasource import DataSourceReader, InputPartition
 from pyspark.sql.types import StructType
 
 from connector.errors import SchemaError
-from connector.filters import And, Filter, bind, columns_of, parse_filter
+from connector.filters import And, Filter, bind, columns_of, conjuncts, parse_filter
 from connector.scan import KeyList, Partition, Scan
 from spark_ext.pool import PooledSource
 from spark_ext.pushdown.request import Request
 from spark_ext.reader import SourceReader
-from spark_ext.types import arrow_schema, spark_type
+from spark_ext.types import spark_type
 
 
 def pushed_reader(
@@ -64,19 +64,16 @@ class KeysReader(SourceReader):
         return super().partitions()
 
 
-class CountReader(DataSourceReader):
+class CountReader(SourceReader):
     """One row for each partition: how many rows it has."""
 
     def __init__(self, source: PooledSource, schema: StructType) -> None:
-        self._source = source
-        self._schema = arrow_schema(schema)
-
-    def partitions(self) -> Sequence[InputPartition]:
-        return [InputPartition(part) for part in self._source.partitions()]
+        super().__init__(source, schema)
+        self._counted = source
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         part: Partition | None = partition.value
-        rows = 0 if part is None else self._source.count(part)  # None: a table without partitions
+        rows = 0 if part is None else self._counted.count(part)  # None: a table without partitions
         yield pa.RecordBatch.from_arrays([pa.array([rows], pa.int64())], schema=self._schema)
 
 
@@ -87,8 +84,7 @@ def _understood(text: str | None, scan: Scan, full: StructType) -> list[Filter]:
     """
     if text is None:
         return []
-    found = parse_filter(text)
-    terms = found.terms if isinstance(found, And) else (found,)
+    terms = conjuncts(parse_filter(text))
     return [bound for term in terms if (bound := _bound(term, scan, full)) is not None]
 
 
