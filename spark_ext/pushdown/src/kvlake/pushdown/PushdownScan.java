@@ -20,7 +20,6 @@ import org.apache.spark.sql.types.StructType;
 /** One scan with what was pushed into it; scans that read the same are equal. */
 final class PushdownScan implements Scan, SupportsReportStatistics, SupportsRuntimeV2Filtering {
   private final PythonTable table;
-  private final Map<String, String> given;
   private final Pushed pushed;
   private final Map<String, String> options;
   private final Scan python;
@@ -30,7 +29,6 @@ final class PushdownScan implements Scan, SupportsReportStatistics, SupportsRunt
   @SuppressWarnings("deprecation") // the type of columns() that all versions of Spark have
   PushdownScan(PythonTable table, Map<String, String> given, Pushed pushed) {
     this.table = table;
-    this.given = given;
     this.pushed = pushed;
     this.options = pushed.options(given, table.schema());
     this.python = PythonScans.scan(table.name(), pushed.schema(), options);
@@ -119,12 +117,12 @@ final class PushdownScan implements Scan, SupportsReportStatistics, SupportsRunt
   public boolean equals(Object other) {
     return other instanceof PushdownScan scan
         && table == scan.table
-        && given.equals(scan.given)
+        && options.equals(scan.options)
         && pushed.equals(scan.pushed);
   }
 
   @Override
   public int hashCode() {
-    return Objects.hash(System.identityHashCode(table), given, pushed);
+    return Objects.hash(System.identityHashCode(table), options, pushed);
   }
 }
