@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
-from queries_pairs import MOST_ROWS, few, join, subquery, twice, union
+from queries_pairs import MOST_ROWS, few, join, keys_join, subquery, twice, union
 from queries_steps import (
     Query,
     distinct,
@@ -84,8 +84,11 @@ def query(draw: st.DrawFn) -> Query:
     found = draw(read())
     if draw(st.integers(0, 3)):
         found = draw(where(found))
-    if draw(st.integers(0, 3)) == 3:
-        found = draw(join(found, draw(few())))
+    match draw(st.integers(0, 7)):
+        case 6:
+            found = draw(keys_join(found))
+        case 7:
+            found = draw(join(found, draw(few())))
     for _ in range(draw(st.integers(0, 4))):
         found = draw(_step(found))
     return found if found.rows <= MOST_ROWS else draw(group(found))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from hypothesis import strategies as st
 from queries_conditions import comparison, condition
 from queries_data import FEW, POOLS, Column
@@ -10,6 +12,7 @@ from queries_steps import Query, distinct_names, renamed, texts, where
 MOST_ROWS = 3000  # about; what may have more is not joined with a table again
 _UNIQUE = 30  # about as many values as a column worth joining by has
 _JOINED_BY = ("string", "int", "bigint", "double", "decimal", "date", "timestamp", "timestamp_ntz")
+_HINTS = [*["broadcast"] * 3, "", "", "merge", "shuffle_hash"]
 _HOW = ["inner", "inner", "left", "right", "full", "left_semi", "left_anti"]
 
 
@@ -52,8 +55,7 @@ def join(draw: st.DrawFn, of: Query, other: Query) -> Query:
     """A join by a column of each side, at times with more conditions, a filter or a hint."""
     both = [(mine, its) for mine in of.columns for its in other.columns if mine.type == its.type]
     both = [pair for pair in both if pair[0].type in _JOINED_BY]
-    mine, its = ([Column(f"{side}.{column.name}", column.type) for column in query.columns]
-                 for side, query in (("l", of), ("r", other)))  # fmt: skip
+    mine, its = _sides(of, other)
     if both:
         by_key = [(mine, its) for mine, its in both if (mine.name, its.name) == ("k", "key")]
         left, right = draw(st.sampled_from(by_key * len(both) + both))
@@ -65,21 +67,50 @@ def join(draw: st.DrawFn, of: Query, other: Query) -> Query:
         tests = []
     if not tests or draw(st.integers(0, 3)) == 3:
         tests.append(draw(comparison([*mine, *its])))
-    how = draw(st.sampled_from(_HOW))
-    right_side, on = _hinted(draw, other.text), " AND ".join(tests)
-    joined = f'alias("l").join({right_side}.alias("r"), expr({on!r}), {how!r})'
-    sides = mine if "_" in how else [*mine, *its]
+    rows = of.rows * max(1, other.rows // (_UNIQUE if both else 1))
+    kind = _Join(
+        " AND ".join(tests), draw(st.sampled_from(_HOW)), draw(st.sampled_from(_HINTS)), rows
+    )
+    return _joined(draw, of, other, kind)
+
+
+@st.composite
+def keys_join(draw: st.DrawFn, of: Query) -> Query:
+    """A join by the key with some rows of the small DataFrame: what Spark may filter at run time."""
+    if Column("k", "string") not in of.columns:
+        return of
+    other = draw(where(Query("few", FEW, 7)))
+    how = draw(st.sampled_from(["inner", "left_semi"]))
+    return _joined(draw, of, other, _Join("l.k = r.key", how, "broadcast", of.rows))
+
+
+@dataclass(frozen=True)
+class _Join:
+    on: str
+    how: str
+    hint: str
+    rows: int
+
+
+def _joined(draw: st.DrawFn, of: Query, other: Query, kind: _Join) -> Query:
+    """The join, and some columns of its sides by names of their own."""
+    mine, its = _sides(of, other)
+    right = f"{other.text}.hint({kind.hint!r})" if kind.hint else other.text
+    joined = f'alias("l").join({right}.alias("r"), expr({kind.on!r}), {kind.how!r})'
+    sides = mine if "_" in kind.how else [*mine, *its]
     kept = draw(st.lists(st.sampled_from(sides), min_size=1, max_size=5, unique=True))
     if all(column.type == "map" for column in kept):
         return of
     names = distinct_names(draw, kept, of.columns)
-    rows = of.rows if "_" in how else of.rows * max(1, other.rows // (_UNIQUE if both else 1))
+    rows = of.rows if "_" in kind.how else kind.rows
     return of.then(f"{joined}.selectExpr({texts(renamed(kept, names))})", names, rows)
 
 
-def _hinted(draw: st.DrawFn, text: str) -> str:
-    hint = draw(st.sampled_from([*["broadcast"] * 3, "", "", "merge", "shuffle_hash"]))
-    return f"{text}.hint({hint!r})" if hint else text
+def _sides(of: Query, other: Query) -> tuple[list[Column], list[Column]]:
+    """The columns of both sides of a join, by the names that they have in it."""
+    mine, its = ([Column(f"{side}.{column.name}", column.type) for column in query.columns]
+                 for side, query in (("l", of), ("r", other)))  # fmt: skip
+    return mine, its
 
 
 @st.composite
