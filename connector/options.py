@@ -239,6 +239,25 @@ def names(text: str) -> tuple[str, ...]:
     return parts
 
 
+def addresses(default_port: int) -> Callable[[str], tuple[tuple[str, int], ...]]:
+    """A parser of ``host:port`` pairs separated by commas; IPv6 hosts stand in brackets."""
+
+    def parse(text: str) -> tuple[tuple[str, int], ...]:
+        found = []
+        for item in names(text):
+            parts = urlsplit(f"//{item}")
+            try:
+                host, port = parts.hostname, parts.port
+            except ValueError:
+                host = port = None
+            if not host or parts.path or "@" in item:
+                raise ValueError("expected host:port, several separated by commas")
+            found.append((host, port or default_port))
+        return tuple(found)
+
+    return parse
+
+
 def choice(kind: type[E]) -> Callable[[str], E]:
     """A parser of one of an enum's values."""
 

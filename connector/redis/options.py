@@ -5,18 +5,17 @@ from __future__ import annotations
 import enum
 import warnings
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import redis
 
 from connector.errors import OptionError
 from connector.options import (
     Options,
+    addresses,
     boolean,
     choice,
     masked_url,
     milliseconds,
-    names,
     option,
     seconds,
     url_location,
@@ -104,21 +103,6 @@ def no_grouping(text: str) -> int:
     return size
 
 
-def addresses(text: str) -> tuple[tuple[str, int], ...]:
-    """Parse ``host:port`` pairs separated by commas; IPv6 hosts stand in brackets."""
-    found = []
-    for item in names(text):
-        parts = urlsplit(f"//{item}")
-        try:
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host = None
-        if not host or parts.path or "@" in item:
-            raise ValueError("expected host:port, several separated by commas")
-        found.append((host, port or DEFAULT_PORT))
-    return tuple(found)
-
-
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RedisOptions(Options):
     """How to reach a Redis server, a cluster or the master of Sentinels, and how to talk to it."""
@@ -136,7 +120,7 @@ class RedisOptions(Options):
         whole(0), doc="database, where there is no `url`", default=0, aliases=("dbnum",)
     )
     nodes: tuple[tuple[str, int], ...] = option(
-        addresses,
+        addresses(DEFAULT_PORT),
         doc="`host:port,...`: further nodes of the cluster, or further Sentinels, to ask where the "
         "first does not answer",
         default=(),
