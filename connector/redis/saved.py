@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import redis
 
+from connector import saved_schema
 from connector.errors import SchemaError
 from connector.jobs import SchemaEvolution, WriteJob
 from connector.redis.keyspace import RESERVED
@@ -24,9 +23,9 @@ from connector.schema import check_append, key_of, keyed
 DEFAULT_KEY = "_id"
 """The key column of a table whose schema is inferred, and whose key column nobody named."""
 
-_FORMAT = 1
 _ATTEMPTS = 20  # to add columns, while other writers add theirs
 _MODEL = b"kvlake.model"
+_NOTE = "model"
 _FIRST_MODEL = "hash"  # of tables that were saved before there was another
 
 
@@ -47,16 +46,8 @@ def model_of(schema: pa.Schema) -> str | None:
 
 
 def to_text(schema: pa.Schema) -> str:
-    """A saved schema: JSON, for people the columns' types in words, for us Arrow's own bytes."""
-    return json.dumps(
-        {
-            "format": _FORMAT,
-            "model": model_of(schema) or _FIRST_MODEL,
-            "key": list(key_of(schema)),
-            "columns": {field.name: str(field.type) for field in schema},
-            "arrow": base64.b64encode(schema.remove_metadata().serialize().to_pybytes()).decode(),
-        }
-    )
+    """A schema as it is saved."""
+    return saved_schema.to_text(schema, {_NOTE: model_of(schema) or _FIRST_MODEL})
 
 
 def from_text(table: str, text: bytes | str) -> pa.Schema:
@@ -65,19 +56,15 @@ def from_text(table: str, text: bytes | str) -> pa.Schema:
     Raises:
         SchemaError: it was saved in a newer format, or by something else.
     """
-    try:
-        saved = json.loads(text)
-        if saved["format"] != _FORMAT:
-            raise ValueError(f"it has format {saved['format']}, and this version reads {_FORMAT}")
-        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(saved["arrow"])))
-        spec = saved.get("model", _FIRST_MODEL)
-        if spec != ModelName.ARROW.value:
+    what = f"the schema of table {table!r}, saved under {schema_key(table)!r},"
+    schema, notes = saved_schema.from_text(text, what)
+    spec = notes.get(_NOTE, _FIRST_MODEL)
+    if spec != ModelName.ARROW.value:
+        try:
             build(spec)
-        return with_model(keyed(schema, saved["key"]), spec)
-    except (ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
-        raise SchemaError(
-            f"the schema of table {table!r}, saved under {schema_key(table)!r}, cannot be read: {error}"
-        ) from error
+        except ValueError as error:
+            raise SchemaError(f"{what} cannot be read: {error}") from error
+    return with_model(schema, spec)
 
 
 def load(servers: Servers, table: str) -> pa.Schema | None:
