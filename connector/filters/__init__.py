@@ -8,7 +8,7 @@ Comparisons mean what they mean in Spark SQL: NaN equals itself and is greater t
 is in UTC. A number compares with an integer or a decimal column by its exact value, where Spark rounds
 both to doubles if one is a double; and a null is never less than a number out of the column's range,
 where Spark's optimizer takes ``n < 99999999999999999999`` for true. A field of a struct is null where
-the struct is.
+the struct is. Regular expressions are RE2's, where Spark's are Java's.
 """
 
 from connector.filters.binding import bind
@@ -19,21 +19,25 @@ from connector.filters.literals import Value
 from connector.filters.text import parse_filter
 from connector.filters.values import (
     And,
+    ArrayContains,
     Comparison,
     FieldTest,
     Filter,
     In,
     IsNull,
     Like,
+    MapContainsKey,
     Match,
     Not,
     Operator,
     Or,
+    Regex,
     TextMatch,
 )
 
 __all__ = [
     "And",
+    "ArrayContains",
     "Column",
     "Comparison",
     "FieldPath",
@@ -42,10 +46,12 @@ __all__ = [
     "In",
     "IsNull",
     "Like",
+    "MapContainsKey",
     "Match",
     "Not",
     "Operator",
     "Or",
+    "Regex",
     "TextMatch",
     "Value",
     "bind",

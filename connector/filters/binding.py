@@ -14,19 +14,21 @@ import pyarrow.types as pt
 
 from connector.errors import SchemaError
 from connector.filters.fields import FieldPath, locate, path_text
-from connector.filters.literals import Value, shown
-from connector.filters.text import parse_time
+from connector.filters.literals import Value, parse_time, shown
 from connector.filters.values import (
     And,
+    ArrayContains,
     Comparison,
     FieldTest,
     Filter,
     In,
     IsNull,
     Like,
+    MapContainsKey,
     Not,
     Operator,
     Or,
+    Regex,
     TextMatch,
 )
 
@@ -39,7 +41,8 @@ def bind(filter: Filter, schema: pa.Schema, table: str) -> Filter:
     """The same filter with every value as its column's type holds it.
 
     Where no value of the type compares like the given one, the comparison changes instead: of an
-    integer column, ``n < 1.5`` becomes ``n <= 1``. Binding again changes nothing.
+    integer column, ``n < 1.5`` becomes ``n <= 1``. A value that no element of a list, or no key of a map,
+    can equal stays as given. Binding again changes nothing.
 
     Args:
         filter: what rows to keep.
@@ -79,19 +82,47 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 def _bound(filter: FieldTest, kind: pa.DataType) -> Filter:
     if isinstance(filter, IsNull):
         return filter
+    if isinstance(filter, ArrayContains | MapContainsKey):
+        found = member(filter, kind)
+        return filter if found is None else replace(filter, value=found)
     if pt.is_nested(kind):
-        raise ValueError("a nested column has no test but IS NULL")
+        raise ValueError(
+            "a nested column has no test but IS NULL, of lists array_contains, and of maps "
+            "map_contains_key"
+        )
     if isinstance(filter, Comparison):
         return _bound_comparison(filter, _spot(filter.value, kind), kind)
     if isinstance(filter, In) and filter.values:
         spots = [_spot(value, kind) for value in filter.values]
         values = dict.fromkeys(s.floor for s in spots if s.exact and s.floor is not None)
         return In(filter.path, tuple(values)) if values else _never(filter.path, kind)
-    if isinstance(filter, TextMatch | Like) and not (_is_text(kind) or _is_bytes(kind)):
+    if isinstance(filter, TextMatch | Like | Regex) and not (_is_text(kind) or _is_bytes(kind)):
         raise ValueError("only text has parts to match")
-    if isinstance(filter, Like) and _is_bytes(kind):
-        raise ValueError("LIKE is for text; bytes have startswith, endswith and contains")
+    if isinstance(filter, Like | Regex) and _is_bytes(kind):
+        raise ValueError(
+            "LIKE and RLIKE are for text; bytes have startswith, endswith and contains"
+        )
     return filter
+
+
+def member(filter: ArrayContains | MapContainsKey, kind: pa.DataType) -> Value | None:
+    """The filter's value as an element of a list type, or as a key of a map type, holds it.
+
+    Returns:
+        The value, or None where no element or key can equal it.
+
+    Raises:
+        ValueError: the type is no list, or no map, or its elements or keys do not compare with the value.
+    """
+    if isinstance(filter, MapContainsKey):
+        if not pt.is_map(kind):
+            raise ValueError("only a map has keys")
+        spot = _spot(filter.value, plain_type(kind.key_type))
+    elif pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind):
+        spot = _spot(filter.value, plain_type(kind.value_type))
+    else:
+        raise ValueError("only a list has elements")
+    return spot.floor if spot.exact else None
 
 
 class _Spot(NamedTuple):
@@ -165,7 +196,7 @@ def _spot(value: Value, kind: pa.DataType) -> _Spot:
             return _Spot(float(Decimal(value)))
         if pt.is_integer(kind) or pt.is_decimal(kind):
             return _spot_of_number(value, kind)
-    raise ValueError(f"the type does not compare with a {type(value).__name__}")
+    raise ValueError(f"type {kind} does not compare with a {type(value).__name__}")
 
 
 def _spot_of_number(value: int | float | Decimal, kind: pa.DataType) -> _Spot:

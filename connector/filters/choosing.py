@@ -12,16 +12,19 @@ from connector.filters.fields import FieldPath, path_text
 from connector.filters.literals import Value
 from connector.filters.values import (
     And,
+    ArrayContains,
     Comparison,
     FieldTest,
     Filter,
     In,
     IsNull,
     Like,
+    MapContainsKey,
     Match,
     Not,
     Operator,
     Or,
+    Regex,
     TextMatch,
 )
 
@@ -89,6 +92,18 @@ class Column:
     def like(self, pattern: str) -> Like:
         """Text of this SQL pattern."""
         return Like(self.path, pattern)
+
+    def rlike(self, pattern: str) -> Regex:
+        """Text with a match of this regular expression, one of RE2, anywhere."""
+        return Regex(self.path, pattern)
+
+    def array_contains(self, value: Value) -> ArrayContains:
+        """A list with an element of this value."""
+        return ArrayContains(self.path, value)
+
+    def map_contains_key(self, key: Value) -> MapContainsKey:
+        """A map with this key."""
+        return MapContainsKey(self.path, key)
 
 
 def column(*path: str) -> Column:

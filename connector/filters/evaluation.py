@@ -6,26 +6,31 @@ import functools
 import math
 import re
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from connector.errors import SchemaError
-from connector.filters.binding import plain_type
+from connector.filters.binding import member, plain_type
 from connector.filters.fields import locate, path_text
 from connector.filters.literals import Value
+from connector.filters.members import any_true, flattened
 from connector.filters.values import (
     And,
+    ArrayContains,
     Comparison,
     FieldTest,
     Filter,
     In,
     IsNull,
     Like,
+    MapContainsKey,
     Match,
     Not,
     Operator,
     Or,
+    Regex,
     TextMatch,
 )
 
@@ -86,20 +91,44 @@ def _test(filter: FieldTest, values: pa.Array) -> pa.BooleanArray:
         return _compare(values, filter)
     if isinstance(filter, In):
         return _is_in(values, filter)
+    if isinstance(filter, ArrayContains | MapContainsKey):
+        return _contains(values, filter)
     if isinstance(filter, TextMatch):
         return _MATCHES[filter.match](values, filter.text)
+    if isinstance(filter, Regex):
+        return pc.match_substring_regex(values, filter.pattern)
     assert isinstance(filter, Like)
     return pc.match_substring_regex(values, _regex(filter.pattern))
 
 
 def _compare(values: pa.Array, filter: Comparison) -> pa.BooleanArray:
-    value = _values_of(filter, [filter.value], values.type)[0]
-    if isinstance(filter.value, float) and math.isnan(filter.value):
-        values, value = pc.is_nan(values), pa.scalar(True)  # NaN is the greatest, as True is
+    values, value = _comparable(values, filter, filter.value)
     # Greater is not-less-or-equal, which counts a NaN in the column among the greater.
     compare, negated = _COMPARE[filter.operator]
     found = compare(values, value)
     return pc.invert(found) if negated else found
+
+
+def _comparable(values: pa.Array, filter: FieldTest, given: Value) -> tuple[pa.Array, pa.Scalar]:
+    value = _values_of(filter, [given], values.type)[0]
+    if isinstance(given, float) and math.isnan(given):
+        return pc.is_nan(values), pa.scalar(True)  # NaN is the greatest, as True is
+    return values, value
+
+
+def _contains(lists: pa.Array, filter: ArrayContains | MapContainsKey) -> pa.BooleanArray:
+    try:
+        value = member(filter, lists.type)
+    except ValueError as error:
+        raise _not_bound(filter, lists.type, error) from None
+    members, offsets = flattened(lists)
+    members = _plain(members)
+    if value is None:
+        found = np.zeros(len(lists), bool)
+    else:
+        found = any_true(pc.equal(*_comparable(members, filter, value)), offsets)
+    unknown = any_true(pc.is_null(members), offsets) & ~found
+    return pa.array(found, mask=unknown | pc.is_null(lists).to_numpy(zero_copy_only=False))
 
 
 def _is_in(values: pa.Array, filter: In) -> pa.BooleanArray:
@@ -119,10 +148,14 @@ def _values_of(filter: FieldTest, given: list[Value], kind: pa.DataType) -> pa.A
     try:
         return pa.array(given, kind)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise SchemaError(
-            f"column {path_text(filter.path)!r} of type {kind} meets a filter that is not bound to it: "
-            f"{error}"
-        ) from None
+        raise _not_bound(filter, kind, error) from None
+
+
+def _not_bound(filter: FieldTest, kind: pa.DataType, error: Exception) -> SchemaError:
+    return SchemaError(
+        f"column {path_text(filter.path)!r} of type {kind} meets a filter that is not bound to it: "
+        f"{error}"
+    )
 
 
 def _regex(pattern: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
+from collections.abc import Callable
 from decimal import Decimal
 
 import numpy as np
@@ -15,6 +17,10 @@ Value = bool | int | float | Decimal | str | bytes | dt.date | dt.datetime
 
 _DIGITS = 1000
 _TOO_LARGE = 10**_DIGITS
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?P<clock>[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
+)
 
 
 def plain(path: FieldPath, value: object) -> Value:
@@ -103,3 +109,36 @@ def value_text(value: Value) -> str:
 def shown(text: str) -> str:
     """The text as a message shows it: quoted, and not too long."""
     return repr(text if len(text) <= 200 else text[:200] + "...")
+
+
+def parse_time(text: str) -> dt.date | dt.datetime:
+    """A date, or a time of a date, from text as in ``2013-01-31 12:00:00.5+01:00``.
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{shown(text)} is not as in 2013-01-31 or 2013-01-31 12:00:00.5+01:00")
+    return dt.datetime.fromisoformat(text) if match["clock"] else dt.date.fromisoformat(text)
+
+
+def _date(text: str) -> dt.date:
+    found = parse_time(text)
+    if isinstance(found, dt.datetime):
+        raise ValueError("a date has no time of the day")
+    return found
+
+
+def _timestamp(text: str) -> dt.datetime:
+    found = parse_time(text)
+    return found if isinstance(found, dt.datetime) else dt.datetime(*found.timetuple()[:3])
+
+
+TYPED: dict[str, Callable[[str], Value]] = {
+    "DATE": _date,
+    "TIMESTAMP": _timestamp,
+    "X": bytes.fromhex,
+    "DOUBLE": float,
+}
+"""What reads the text of a value, by the word in front of it; each raises ValueError."""

@@ -9,7 +9,6 @@ field of a struct column, as in ``address.city = 'x'``; in quotes it is a part o
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import re
 from collections.abc import Callable
@@ -17,19 +16,22 @@ from decimal import Decimal, DecimalException
 
 from connector.errors import OptionError
 from connector.filters.fields import KEYWORDS, FieldPath, path_text
-from connector.filters.literals import Value, shown
+from connector.filters.literals import TYPED, Value, shown
 from connector.filters.values import (
     MOST_DEEP,
     And,
+    ArrayContains,
     Comparison,
     Filter,
     In,
     IsNull,
     Like,
+    MapContainsKey,
     Match,
     Not,
     Operator,
     Or,
+    Regex,
     TextMatch,
 )
 
@@ -48,17 +50,12 @@ _OPERATORS = {operator.value: operator for operator in Operator} | {
     "==": Operator.EQUAL,
     "!=": Operator.NOT_EQUAL,
 }
-_MATCHES = {match.value: match for match in Match}
 _TURNED = {
     Operator.LESS: Operator.GREATER,
     Operator.LESS_EQUAL: Operator.GREATER_EQUAL,
     Operator.GREATER: Operator.LESS,
     Operator.GREATER_EQUAL: Operator.LESS_EQUAL,
 }
-_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-    r"(?P<clock>[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
-)
 
 
 def parse_filter(text: str) -> Filter:
@@ -72,18 +69,6 @@ def parse_filter(text: str) -> Filter:
     if parser.kind != "end":
         raise parser.error("AND, OR or the end")
     return found
-
-
-def parse_time(text: str) -> dt.date | dt.datetime:
-    """A date, or a time of a date, from text as in ``2013-01-31 12:00:00.5+01:00``.
-
-    Raises:
-        ValueError: the text is neither.
-    """
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{shown(text)} is not as in 2013-01-31 or 2013-01-31 12:00:00.5+01:00")
-    return dt.datetime.fromisoformat(text) if match["clock"] else dt.date.fromisoformat(text)
 
 
 class _Parser:
@@ -164,9 +149,9 @@ class _Parser:
             path = self.path("the name of a column")
             return Comparison(path, _TURNED.get(operator, operator), literal)
         path = self.path("a column, a value, NOT or '('")
-        match = _MATCHES.get(path_text(path).lower())
-        if match is not None and self.kind == "sign" and self.word == "(":
-            return self.text_match(match)
+        function = _FUNCTIONS.get(path_text(path).lower())
+        if function is not None and self.accept("("):
+            return self.call(function)
         if self.accept("IS"):
             negated = self.accept("NOT")
             self.expect("NULL")
@@ -175,25 +160,26 @@ class _Parser:
         if self.accept("IN"):
             found: Filter = In(path, self.list())
         elif self.accept("LIKE"):
-            found = Like(path, self.string("a pattern in single quotes"))
+            found = Like(path, self.pattern())
+        elif self.accept("RLIKE"):
+            found = Regex(path, self.pattern())
         elif self.accept("BETWEEN"):
             low = Comparison(path, Operator.GREATER_EQUAL, self.value())
             self.expect("AND")
             found = And((low, Comparison(path, Operator.LESS_EQUAL, self.value())))
         elif negated:
-            raise self.error("IN, LIKE or BETWEEN")
+            raise self.error("IN, LIKE, RLIKE or BETWEEN")
         else:
-            operator = self.operator("=, <>, <, <=, >, >=, IN, LIKE, BETWEEN, IS or NOT")
+            operator = self.operator("=, <>, <, <=, >, >=, IN, LIKE, RLIKE, BETWEEN, IS or NOT")
             return Comparison(path, operator, self.value())
         return Not(found) if negated else found
 
-    def text_match(self, match: Match) -> Filter:
-        self.advance()
+    def call(self, function: Callable[[_Parser, FieldPath], Filter]) -> Filter:
         path = self.path("the name of a column")
         self.expect(",")
-        text = self.string("a text in single quotes")
+        found = function(self, path)
         self.expect(")")
-        return TextMatch(path, match, text)
+        return found
 
     def operator(self, expected: str) -> Operator:
         if self.kind != "sign" or self.word not in _OPERATORS:
@@ -214,7 +200,10 @@ class _Parser:
             raise self.error(expected)
         return self.advance()
 
-    def string(self, expected: str) -> str:
+    def pattern(self) -> str:
+        return self.string("a pattern in single quotes")
+
+    def string(self, expected: str = "a text in single quotes") -> str:
         if self.kind != "string":
             raise self.error(expected)
         return self.advance()[1:-1].replace("''", "'")
@@ -239,7 +228,7 @@ class _Parser:
     def literal(self) -> Value | None:
         """The value that comes next, or None where something else does."""
         if self.kind == "string":
-            return self.string("")
+            return self.string()
         if self.kind == "number" or (self.kind == "sign" and self.word in "+-"):
             return self.number()
         if self.kind == "word" and self.word in ("TRUE", "FALSE"):
@@ -269,28 +258,18 @@ class _Parser:
         name, _, quoted = self.word.partition("'")
         text = quoted.rpartition("'")[0].replace("''", "'")
         try:
-            value = _TYPED[name.rstrip(" \t\r\n(").upper()](text)
+            value = TYPED[name.rstrip(" \t\r\n(").upper()](text)
         except ValueError as error:
             raise self.error(f"a value of its type ({error})") from None
         self.advance()
         return value
 
 
-def _date(text: str) -> dt.date:
-    found = parse_time(text)
-    if isinstance(found, dt.datetime):
-        raise ValueError("a date has no time of the day")
-    return found
-
-
-def _timestamp(text: str) -> dt.datetime:
-    found = parse_time(text)
-    return found if isinstance(found, dt.datetime) else dt.datetime(*found.timetuple()[:3])
-
-
-_TYPED: dict[str, Callable[[str], Value]] = {
-    "DATE": _date,
-    "TIMESTAMP": _timestamp,
-    "X": bytes.fromhex,
-    "DOUBLE": float,
+_FUNCTIONS: dict[str, Callable[[_Parser, FieldPath], Filter]] = {
+    "startswith": lambda parser, path: TextMatch(path, Match.STARTS, parser.string()),
+    "endswith": lambda parser, path: TextMatch(path, Match.ENDS, parser.string()),
+    "contains": lambda parser, path: TextMatch(path, Match.CONTAINS, parser.string()),
+    "rlike": lambda parser, path: Regex(path, parser.pattern()),
+    "array_contains": lambda parser, path: ArrayContains(path, parser.value()),
+    "map_contains_key": lambda parser, path: MapContainsKey(path, parser.value()),
 }

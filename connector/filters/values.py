@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NoReturn
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from connector.errors import OptionError
 from connector.filters.fields import FieldPath, check_path, path_text
 from connector.filters.literals import Value, plain, plain_text, shown, value_text
@@ -147,6 +150,63 @@ class Like(FieldTest):
 
     def __str__(self) -> str:
         return f"{path_text(self.path)} LIKE {value_text(self.pattern)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Regex(FieldTest):
+    r"""The column's text has a match of ``pattern`` anywhere: ``rlike(city, '^[ab]')``.
+
+    The pattern is one of RE2, which Arrow matches with and which takes a time linear in the text. Spark's
+    RLIKE takes Java's patterns: of those RE2 refuses lookaround, backreferences and possessive
+    quantifiers, its $ does not match before a last line break, and its dot leaves out ``\n`` alone.
+    """
+
+    pattern: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "pattern", plain_text(self.path, self.pattern))
+        try:
+            pc.match_substring_regex(pa.scalar(""), self.pattern)
+        except pa.ArrowInvalid as error:
+            raise OptionError(
+                f"column {path_text(self.path)!r} RLIKE {shown(self.pattern)}: RE2, which takes no "
+                f"lookaround and no backreference, cannot take the pattern: {error}"
+            ) from None
+
+    def __str__(self) -> str:
+        return f"rlike({path_text(self.path)}, {value_text(self.pattern)})"
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayContains(FieldTest):
+    """An element of the column's list equals the value: ``array_contains(tags, 'a')``.
+
+    Unknown where none does and one is null, and for a null list.
+    """
+
+    value: Value
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "value", plain(self.path, self.value))
+
+    def __str__(self) -> str:
+        return f"array_contains({path_text(self.path)}, {value_text(self.value)})"
+
+
+@dataclass(frozen=True, eq=False)
+class MapContainsKey(FieldTest):
+    """A key of the column's map equals the value: ``map_contains_key(attributes, 'a')``."""
+
+    value: Value
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "value", plain(self.path, self.value))
+
+    def __str__(self) -> str:
+        return f"map_contains_key({path_text(self.path)}, {value_text(self.value)})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from contract.rows import SCHEMA, as_table, get, ids, people, put
 
-from connector import SchemaError, Store, TableNotFoundError, read_all
+from connector import OptionError, SchemaError, Store, TableNotFoundError, read_all
 from connector.filters import column
 from connector.scan import KeyList
 
@@ -86,12 +86,68 @@ def test_rows_by_fields_of_a_struct(store: Store, table: str, text: str, found: 
     assert chosen(store, table, filter=text, columns=["id"]) == found
 
 
+BAGS = pa.RecordBatch.from_pydict(
+    {
+        "id": [0, 1, 2, 3, 4],
+        "city": ["Oslo", "Bonn\n", None, "bonn", ""],
+        "tags": [["a", "b"], ["b", None], [], None, ["é"]],
+        "sizes": [[1, 2], [3], [], None, [-1]],
+        "pair": [[0.5, 1.0], None, [0.0, float("nan")], [-0.0, 2.0], [1.0, 1.0]],
+        "counts": [[("a", 1), ("b", None)], [], None, [("", 3)], [("b", 1)]],
+        "box": [{"days": [1, None]}, {"days": None}, None, {"days": [2]}, {"days": []}],
+    },
+    schema=pa.schema(
+        {
+            "id": pa.int64(),
+            "city": pa.string(),
+            "tags": pa.list_(pa.string()),
+            "sizes": pa.list_(pa.int64()),
+            "pair": pa.list_(pa.float64(), 2),
+            "counts": pa.map_(pa.string(), pa.int64()),
+            "box": pa.struct({"days": pa.list_(pa.int64())}),
+        }
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("array_contains(tags, 'b')", [0, 1]),
+        ("NOT array_contains(tags, 'a')", [2, 4]),
+        ("array_contains(tags, 'é') OR id = 3", [3, 4]),
+        ("array_contains(sizes, 3.0)", [1]),
+        ("NOT array_contains(sizes, 0.5)", [0, 1, 2, 4]),
+        ("array_contains(pair, 0) AND NOT array_contains(pair, 2)", [2]),
+        ("array_contains(pair, double('nan'))", [2]),
+        ("map_contains_key(counts, 'b')", [0, 4]),
+        ("NOT map_contains_key(counts, 'b')", [1, 3]),
+        ("id IN (0, 1, 3) AND NOT map_contains_key(counts, '')", [0, 1]),
+        ("array_contains(box.days, 1)", [0]),
+        ("NOT array_contains(box.days, 1)", [3, 4]),
+        ("rlike(city, '(?i)^b.*n')", [1, 3]),
+        ("city RLIKE 'o' AND city NOT RLIKE 'nn$'", [0, 1]),
+        ("city NOT RLIKE '.'", [4]),
+    ],
+)
+def test_rows_by_lists_maps_and_patterns(
+    store: Store, table: str, text: str, found: list[int]
+) -> None:
+    put(store, table, BAGS)
+    assert chosen(store, table, filter=text) == found
+    assert chosen(store, table, filter=text, columns=["id"]) == found
+
+
 def test_a_field_that_is_not_there(store: Store, table: str) -> None:
     put(store, table, HOMES)
     with pytest.raises(SchemaError, match=f"{table}.* 'home.at' has no field 'z'.* it has x, y"):
         store.source(table, filter=column("home", "at", "z") == 1)
     with pytest.raises(SchemaError, match="'home.city' of type string is no struct"):
         store.source(table, filter="home.city.x = 1")
+    with pytest.raises(SchemaError, match=f"{table}.* 'home.city' of type string.*only a list"):
+        store.source(table, filter="array_contains(home.city, 'Rome')")
+    with pytest.raises(OptionError, match="'home.city' RLIKE"):
+        store.source(table, filter="rlike(home.city, '(')")
 
 
 def test_columns_of_the_filter_need_not_be_asked_for(store: Store, table: str) -> None:

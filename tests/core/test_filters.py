@@ -4,34 +4,50 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import math
 import operator
 import pickle
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from core.filter_rows import (
+    BYTES,
+    NAN,
+    NUMBERS,
+    TEXT,
+    TIMES,
+    UTC,
+    edges,
+    filters,
+    fractions,
+    literals,
+    patterns,
+    truth,
+    within,
+    words,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector import OptionError, SchemaError
 from connector.filters import (
     And,
+    ArrayContains,
     Comparison,
-    FieldTest,
     Filter,
     In,
     IsNull,
     Like,
+    MapContainsKey,
     Match,
     Not,
     Operator,
     Or,
+    Regex,
     TextMatch,
     bind,
     column,
@@ -43,11 +59,8 @@ from connector.filters import (
     parse_filter,
 )
 
-NAN = math.nan
-UTC = dt.UTC
-
 names = st.text(st.sampled_from("ab_1 `\"é'.\n"), min_size=1, max_size=3) | st.sampled_from(
-    ["a", "date", "and", "NOT", "double", "x", "startswith", "timestamp"]
+    ["a", "date", "and", "NOT", "double", "x", "startswith", "rlike", "array_contains", "timestamp"]
 )
 paths = st.lists(names, min_size=1, max_size=3).map(tuple)
 texts = st.text(max_size=4) | st.sampled_from(["it's", "''", "\\", "a\n", "%", "\x00"])
@@ -63,19 +76,6 @@ any_value = st.one_of(
     st.datetimes(),
     st.datetimes(timezones=st.just(UTC)),
 )
-patterns = st.lists(st.sampled_from(["%", "_", "\\%", "\\_", "\\\\", "a", "é", "\n", "."])).map(
-    "".join
-)
-
-
-def filters(leaf: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
-    def joined(inner: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
-        terms = st.lists(inner, min_size=2, max_size=3).map(tuple)
-        return st.one_of(terms.map(And), terms.map(Or), inner.map(Not))
-
-    return st.recursive(leaf, joined, max_leaves=6)
-
-
 any_filter = filters(
     st.one_of(
         st.builds(Comparison, paths, st.sampled_from(Operator), any_value),
@@ -83,6 +83,9 @@ any_filter = filters(
         st.builds(IsNull, paths),
         st.builds(TextMatch, paths, st.sampled_from(Match), texts),
         st.builds(Like, paths, patterns),
+        st.builds(Regex, paths, st.sampled_from(["", "^a'", r"\d+\.$", "(?i)é|\n", "x{2,3}?"])),
+        st.builds(ArrayContains, paths, any_value),
+        st.builds(MapContainsKey, paths, any_value),
     )
 )
 
@@ -179,6 +182,20 @@ SPELLINGS = [
     ("STARTSWITH(a, 'x')", column("a").startswith("x")),
     ("endswith(a, 'x')", column("a").endswith("x")),
     ("contains(a, 'x')", column("a").contains("x")),
+    ("rlike(a, '^x')", column("a").rlike("^x")),
+    ("a RLIKE '^it''s\\s'", column("a").rlike(r"^it's\s")),
+    ("a.b not rlike 'x'", ~column("a", "b").rlike("x")),
+    ("rlike rlike 'rlike'", column("rlike").rlike("rlike")),
+    ("RLIKE(rlike, '')", column("rlike").rlike("")),
+    ("rlike = 1", column("rlike") == 1),
+    ("array_contains(a, 'x')", column("a").array_contains("x")),
+    ("NOT Array_Contains (a.b, DATE '2013-01-31')",
+     ~column("a", "b").array_contains(dt.date(2013, 1, 31))),
+    ("array_contains(array_contains, -1.5)",
+     column("array_contains").array_contains(Decimal("-1.5"))),
+    ("array_contains.x IS NULL", column("array_contains", "x").is_null()),
+    ("map_contains_key(a, TRUE)", column("a").map_contains_key(True)),
+    ("MAP_CONTAINS_KEY(`a b`.c, X'00')", column("a b", "c").map_contains_key(b"\x00")),
     ("a = 1 or b = 2 and not c = 3", (column("a") == 1) | ((column("b") == 2) & ~(column("c") == 3))),
     ("(a = 1 or b = 2) and c = 3", ((column("a") == 1) | (column("b") == 2)) & (column("c") == 3)),
     ("a = 1 and b between 1 and 2 and c = 3",
@@ -207,7 +224,19 @@ MALFORMED = [
     ("a LIKE 5", "a pattern", 8),
     ("a = 1abc", "a number", 5),
     ("a IS 5", "NULL", 6),
-    ("a NOT 3", "IN, LIKE or BETWEEN", 7),
+    ("a NOT 3", "IN, LIKE, RLIKE or BETWEEN", 7),
+    ("a RLIKE 5", "a pattern", 9),
+    ("a RLIKE b", "a pattern", 9),
+    ("rlike(a)", "','", 8),
+    ("rlike(a, 5)", "a pattern", 10),
+    ("rlike('a', 'x')", "the name of a column", 7),
+    ("array_contains('x', a)", "the name of a column", 16),
+    ("array_contains(a, b)", "a number, a 'text'", 19),
+    ("array_contains(a, NULL)", "IS NULL", 19),
+    ("array_contains(a, 1, 2)", "')'", 20),
+    ("array_contains(a, 1) = TRUE", "AND, OR or the end", 22),
+    ("map_contains_key(a)", "','", 19),
+    ("map_contains_key(a, 'x'", "')'", 24),
     ("a BETWEEN 1 OR 2", "AND", 13),
     ("a = - b", "a number", 7),
     ("a = 1e999", "a double's range", 5),
@@ -276,6 +305,11 @@ def test_one_and_true_differ() -> None:
         lambda: column("a") == Decimal("NaN"),
         lambda: column("a").like("x\\"),
         lambda: column("a").like("\\x"),
+        lambda: column("a").rlike("("),
+        lambda: column("a").rlike(5),  # type: ignore[arg-type]
+        lambda: column("a").array_contains(None),  # type: ignore[arg-type]
+        lambda: column("a").array_contains(["x"]),  # type: ignore[arg-type]
+        lambda: column("a").map_contains_key("\ud800"),
         lambda: column("") == 1,
         lambda: column() == 1,
         lambda: column("a", "") == 1,
@@ -299,183 +333,23 @@ def test_numpy_values_become_pythons() -> None:
 def test_columns_and_conjuncts() -> None:
     filter = parse_filter(
         "b = 1 AND (a IN (1) OR NOT a IS NULL) AND contains(c, 'x') AND d LIKE 'x'"
+        " AND (array_contains(e.f, 1) OR NOT map_contains_key(g, 1)) AND rlike(h, 'x')"
     )
-    assert columns_of(filter) == ("b", "a", "c", "d")
+    assert columns_of(filter) == ("b", "a", "c", "d", "e", "g", "h")
     assert [str(term) for term in conjuncts(filter)] == [
         "b = 1",
         "a IN (1) OR a IS NOT NULL",
         "contains(c, 'x')",
         "d LIKE 'x'",
+        "array_contains(e.f, 1) OR NOT map_contains_key(g, 1)",
+        "rlike(h, 'x')",
     ]
     assert conjuncts(IsNull(("a",))) == (IsNull(("a",)),)
     assert columns_of(parse_filter("a.b = 1 OR `a.b` = 1 OR a.c.d IS NULL")) == ("a", "a.b")
 
 
-# A reader of single rows, which knows neither Arrow nor binding.
-
-
-def number(value: Any) -> Any:
-    """A key that orders numbers exactly, NaN above infinity."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return (2 if math.isnan(value) else math.copysign(1, value), Fraction(0))
-    return (0, Fraction(value))
-
-
-def order(value: Any, kind: pa.DataType) -> Any:
-    if pa.types.is_floating(kind):
-        return number(float(value))
-    if pa.types.is_decimal(kind) and isinstance(value, float) and math.isfinite(value):
-        # of floats, the one with the fewest digits is meant
-        return number(value if value.is_integer() else Decimal(repr(value)))
-    if isinstance(value, int | float | Decimal):
-        return number(value)
-    if isinstance(value, str):
-        if pa.types.is_temporal(kind):
-            return order(dt.datetime.fromisoformat(value), kind)
-        return value.encode()
-    if isinstance(value, dt.datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)) - dt.datetime(
-            1970, 1, 1, tzinfo=UTC
-        )
-    if isinstance(value, dt.date):
-        return order(dt.datetime(value.year, value.month, value.day), kind)
-    return value
-
-
-def like(pattern: str, text: str) -> bool:
-    if not pattern:
-        return not text
-    if pattern[0] == "%":
-        return any(like(pattern[1:], text[i:]) for i in range(len(text) + 1))
-    wanted, rest = (pattern[1], pattern[2:]) if pattern[0] == "\\" else (pattern[0], pattern[1:])
-    free = pattern[0] == "_"
-    return bool(text) and (free or text[0] == wanted) and like(rest, text[1:])
-
-
-COMPARE = {
-    Operator.EQUAL: operator.eq,
-    Operator.NOT_EQUAL: operator.ne,
-    Operator.LESS: operator.lt,
-    Operator.LESS_EQUAL: operator.le,
-    Operator.GREATER: operator.gt,
-    Operator.GREATER_EQUAL: operator.ge,
-}
-
-
-def truth(filter: Filter, row: dict[str, Any], kind: pa.DataType) -> bool | None:
-    if isinstance(filter, And | Or):
-        decisive = isinstance(filter, Or)
-        found = [truth(term, row, kind) for term in filter.terms]
-        return decisive if decisive in found else None if None in found else not decisive
-    if isinstance(filter, Not):
-        inner = truth(filter.term, row, kind)
-        return None if inner is None else not inner
-    assert isinstance(filter, FieldTest)
-    value: Any = row
-    for name in filter.path:
-        value = None if value is None else value[name]
-    if isinstance(filter, IsNull):
-        return value is None
-    if isinstance(filter, In) and not filter.values:
-        return False
-    if value is None:
-        return None
-    if isinstance(filter, Comparison):
-        return COMPARE[filter.operator](order(value, kind), order(filter.value, kind))
-    if isinstance(filter, In):
-        return any(order(value, kind) == order(one, kind) for one in filter.values)
-    if isinstance(filter, Like):
-        return like(filter.pattern, value)
-    assert isinstance(filter, TextMatch)
-    text = filter.text.encode() if isinstance(value, bytes) else filter.text
-    if filter.match is Match.CONTAINS:
-        return text in value
-    return value.startswith(text) if filter.match is Match.STARTS else value.endswith(text)
-
-
-edges = st.sampled_from(
-    [0, 1, -1, 127, -128, 255, 256, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64 - 1, 2**64]
-)
-fractions = st.sampled_from(["1.5", "-0.5", "0.001", "1E+40", "-1E+40", "1E-40", "0.10"]).map(
-    Decimal
-)
-floats = (
-    st.sampled_from([0.0, -0.0, 1.5, NAN, math.inf, -math.inf, 1e300, 2.0**53, 0.1, 255.0, 5e-324])
-    | st.floats()
-)
-some_numbers = st.one_of(edges, st.integers(-3, 3), fractions, floats)
-some_times = st.one_of(
-    st.sampled_from(
-        [
-            dt.datetime(2013, 1, 31),
-            dt.datetime(2013, 1, 31, 0, 0, 0, 1),
-            dt.datetime(1969, 12, 31, 23, 59, 59, 999999),
-            dt.datetime(1, 1, 1),
-            dt.datetime(9999, 12, 31, 23, 59, 59, 999999),
-            dt.datetime(2013, 1, 31, tzinfo=UTC),
-        ]
-    ),
-    st.sampled_from([dt.date(2013, 1, 31), dt.date(1, 1, 1), dt.date(9999, 12, 31), "2013-01-31"]),
-    st.datetimes(),
-)
-words = st.text(st.sampled_from("ab%_\\\né😀\uffff"), max_size=3)
-
-
-def _within(kind: pa.DataType) -> st.SearchStrategy[Any]:
-    """Python values of the type, near the edges that the literals are drawn from."""
-    if pa.types.is_integer(kind):
-        low = -(1 << kind.bit_width - 1) if pa.types.is_signed_integer(kind) else 0
-        high = low + (1 << kind.bit_width) - 1
-        return edges.filter(lambda n: low <= n <= high) | st.integers(max(low, -3), 3)
-    if pa.types.is_floating(kind):
-        wide = st.floats(width=kind.bit_width)
-        return wide | st.sampled_from([0.0, -0.0, 1.5, NAN, math.inf, -math.inf])
-    if pa.types.is_decimal(kind):
-        most = 10**kind.precision - 1
-        steps = st.integers(-most, most) | st.integers(-200, 200) | st.sampled_from([most, -most])
-        return steps.map(lambda n: Decimal((int(n < 0), tuple(map(int, str(abs(n)))), -kind.scale)))
-    if pa.types.is_timestamp(kind):
-        zone = UTC if kind.tz else None
-        low, high = (1700, 2200) if kind.unit == "ns" else (1, 9999)
-        near = st.sampled_from([dt.datetime(2013, 1, 31), dt.datetime(1969, 12, 31, 23, 59, 59)])
-        every = near | st.datetimes(dt.datetime(low, 1, 1), dt.datetime(high, 12, 31))
-        rough = {"s": 10**6, "ms": 1000}.get(kind.unit, 1)
-        return every.map(
-            lambda t: t.replace(microsecond=t.microsecond // rough * rough, tzinfo=zone)
-        )
-    if pa.types.is_date(kind):
-        return st.dates() | st.sampled_from([dt.date(2013, 1, 31), dt.date(1, 1, 1)])
-    if pa.types.is_boolean(kind):
-        return st.booleans()
-    if pa.types.is_fixed_size_binary(kind):
-        return st.sampled_from([b"a", b"%", b"\xff"])
-    return words.map(str.encode) if kind in BYTES else words
-
-
-BYTES = [pa.binary(), pa.large_binary(), pa.binary(1)]
-TEXT = [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())]
-NUMBERS = [
-    *(pa.type_for_alias(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)),
-    pa.float16(), pa.float32(), pa.float64(), pa.decimal128(5, 2), pa.decimal128(38, 0),
-    pa.decimal128(38, 38), pa.decimal256(60, 5), pa.decimal64(10, 3),
-]  # fmt: skip
-TIMES = [
-    pa.date32(), pa.date64(), *(pa.timestamp(unit) for unit in ("s", "ms", "us", "ns")),
-    pa.timestamp("us", "UTC"), pa.timestamp("s", "America/New_York"), pa.timestamp("ns", "+05:30"),
-]  # fmt: skip
-
-
 def _leaves(kind: pa.DataType) -> st.SearchStrategy[Filter]:
-    if kind in NUMBERS:
-        literal: st.SearchStrategy[Any] = some_numbers
-    elif kind in TIMES:
-        dates = pa.types.is_date(kind)
-        literal = some_times
-        assert dates or pa.types.is_timestamp(kind)
-    elif pa.types.is_boolean(kind):
-        literal = st.booleans()
-    else:
-        literal = words
+    literal = literals(kind)
     kinds = [
         st.builds(Comparison, st.just(("c",)), st.sampled_from(Operator), literal),
         st.builds(In, st.just(("c",)), st.lists(literal, max_size=3).map(tuple)),
@@ -491,7 +365,7 @@ def _leaves(kind: pa.DataType) -> st.SearchStrategy[Filter]:
 @pytest.mark.parametrize("kind", [pa.bool_(), *NUMBERS, *TIMES, *TEXT, *BYTES], ids=str)
 @given(data=st.data())
 def test_as_a_reader_of_rows_would_say(kind: pa.DataType, data: st.DataObject) -> None:
-    values = data.draw(st.lists(st.none() | _within(kind), max_size=8))
+    values = data.draw(st.lists(st.none() | within(kind), max_size=8))
     if pa.types.is_floating(kind) and kind.bit_width == 16:
         values = [None if v is None else np.float16(v) for v in values]
     skip = data.draw(st.integers(0, 2))
@@ -587,7 +461,10 @@ SCHEMA = pa.schema(
         "raw": pa.binary(),
         "tags": pa.list_(pa.string()),
         "clock": pa.time64("us"),
+        "clocks": pa.list_(pa.time64("us")),
         "price": pa.decimal128(10, 2),
+        "days": pa.list_(pa.date32()),
+        "prices": pa.map_(pa.decimal128(10, 2), pa.int8()),
         "home": pa.struct(
             {
                 "city": pa.string(),
@@ -609,6 +486,11 @@ SCHEMA = pa.schema(
         "tags IN ()", "contains(tags, 'x')", "clock = '10:00'", "price = '1.5'",
         "price = X'00'", "id = DATE '2013-01-31'", "NOT (id = 1 OR id = 'x')", "home = 'x'",
         "home.at = 1", "home.city = 1", "home.at.x IN ('x')", "home.tags = 1", "home.at.x LIKE 'x'",
+        "rlike(id, 'x')", "raw RLIKE 'x'", "rlike(tags, 'x')", "rlike(home, 'x')", "clock RLIKE 'x'",
+        "array_contains(name, 'x')", "array_contains(tags, 1)", "array_contains(home, 'x')",
+        "array_contains(home.tags, 1)", "array_contains(home.sizes, 'x')", "array_contains(clocks, 1)",
+        "map_contains_key(tags, 'x')", "map_contains_key(home, 'city')", "map_contains_key(name, 'x')",
+        "map_contains_key(home.sizes, 1)", "NOT (id = 1 OR array_contains(tags, TRUE))",
     ],
 )  # fmt: skip
 def test_types_that_do_not_compare_are_refused(text: str) -> None:
@@ -634,6 +516,8 @@ def test_an_unknown_column_is_refused_with_those_there_are() -> None:
         ("id.x = 1", "column 'id' of type int32 is no struct, and has no field 'x'"),
         ("home.city.x = 1", "column 'home.city' of type string is no struct"),
         ("tags.x = 1", "column 'tags' of type list<.*> is no struct"),
+        ("array_contains(home.tags.x, 1)", "column 'home.tags' of type list<.*> is no struct"),
+        ("map_contains_key(home.size, 1)", "column 'home' has no field 'size'"),
         ("home.tags.x = 1", "column 'home.tags' of type list<.*> is no struct"),
         ("home.sizes.key = 'x'", "column 'home.sizes' of type map<.*> is no struct"),
     ],
@@ -677,6 +561,18 @@ def test_nested_columns_can_be_null() -> None:
         ("home.at.x > 500", "home.at.x = 0 AND home.at.x <> 0"),
         ("home.at.x IN (1, 500)", "home.at.x IN (1)"),
         ("home.at.`is` = TRUE", "home.at.`is` = TRUE"),
+        ("array_contains(days, '2013-01-31')", "array_contains(days, DATE '2013-01-31')"),
+        (
+            "array_contains(days, TIMESTAMP '2013-01-31 00:00:00')",
+            "array_contains(days, DATE '2013-01-31')",
+        ),
+        (
+            "array_contains(days, TIMESTAMP '2013-01-31 10:00:00')",
+            "array_contains(days, TIMESTAMP '2013-01-31 10:00:00')",
+        ),
+        ("map_contains_key(prices, 1)", "map_contains_key(prices, 1.00)"),
+        ("map_contains_key(prices, 0.125)", "map_contains_key(prices, 0.125)"),
+        ("rlike(name, '^x')", "rlike(name, '^x')"),
     ],
 )
 def test_bound_text(text: str, bound: str) -> None:
@@ -691,6 +587,10 @@ def test_evaluating_what_is_not_bound_or_not_there() -> None:
     batch = pa.RecordBatch.from_pydict({"id": pa.array([1], pa.int32())})
     with pytest.raises(SchemaError, match="not bound"):
         evaluate(parse_filter("id = 'x'"), batch)
+    with pytest.raises(SchemaError, match="not bound.* only a list has elements"):
+        evaluate(parse_filter("array_contains(id, 1)"), batch)
+    with pytest.raises(SchemaError, match="not bound.* only a map has keys"):
+        evaluate(parse_filter("map_contains_key(id, 1)"), batch)
     with pytest.raises(SchemaError, match="no column 'name'"):
         evaluate(parse_filter("name = 'x'"), batch)
     with pytest.raises(SchemaError, match="column 'id' of type int32 is no struct"):
@@ -737,7 +637,11 @@ def test_a_field_is_no_key() -> None:
     assert fixed("home.id = 5 AND `home.id` = 6 AND id = 7", "home.id", "id") == [(6, 7)]
 
 
-@pytest.mark.parametrize("text", ["id > 5", "NOT id = 5", "name = 'x'", "id IS NULL", "id <> 1"])
+@pytest.mark.parametrize(
+    "text",
+    ["id > 5", "NOT id = 5", "name = 'x'", "id IS NULL", "id <> 1", "rlike(name, '^x$')",
+     "array_contains(tags, 'x')", "map_contains_key(prices, 1.00)"],
+)  # fmt: skip
 def test_keys_that_are_not_fixed(text: str) -> None:
     assert lookups(text, ["id"]) == (None, text)
     assert lookups(text, ["id", "name"]) == (None, text)

@@ -17,27 +17,33 @@ from connector.filters import bind, keep, parse_filter
 COLUMNS = """
     id int, i8 tinyint, n bigint, f float, x double, d decimal(20,4), s string, raw binary, b boolean,
     day date, at timestamp, local timestamp_ntz, tags array<string>,
+    nums array<int>, reals array<double>, days array<date>, counts map<string, int>, marks map<double, int>,
     st struct<a: int, name: string, `x.y`: double, deep: struct<d: decimal(10,2), day: date, `in`: boolean>>
 """
 UTC = dt.UTC
 ROWS = [
     (0, 127, 2**63 - 1, 0.1, math.nan, Decimal("0.1"), "a", b"a", True, dt.date(2013, 1, 31),
      dt.datetime(2013, 1, 31, tzinfo=UTC), dt.datetime(2013, 1, 31), ["x"],
+     [1, None], [0.5, math.nan], [dt.date(2013, 1, 31)], {"a": 1, "b": None}, {math.nan: 1},
      (1, "ann", math.nan, (Decimal("0.10"), dt.date(2013, 1, 31), True))),
     (1, -128, -(2**63), -0.0, -0.0, Decimal("0.1001"), "", b"", False, dt.date(1, 1, 1),
      dt.datetime(2013, 1, 31, 12, 0, 0, 1, UTC), dt.datetime(1, 1, 1), [],
+     [], [-0.0, 1.0], [], {}, {0.0: 1},
      (None, None, None, (None, None, None))),
     (2, 1, 2**53 + 1, math.nan, 0.0, Decimal("-1.5"), "a%b\nc", b"\x00\xff", True,
      dt.date(9999, 12, 31), dt.datetime(1969, 12, 31, 23, 59, 59, 999999, UTC),
      dt.datetime(9999, 12, 31, 23, 59, 59, 999999), None,
+     [2**31 - 1, 1, 1], [0.0, None], [None, dt.date(1, 1, 1)], {"": 1}, {0.5: 1},
      (2, "", -0.0, None)),
     (3, 2, 2**53, math.inf, 1e300, Decimal("1234567890123456.7891"), "\uffff", b"\xc3\xa9", False,
      dt.date(1970, 1, 1), dt.datetime(1970, 1, 1, tzinfo=UTC), dt.datetime(2013, 1, 31, 10), [None],
+     None, [math.inf], None, None, None,
      None),
     (4, 0, 1, -math.inf, 1.5, Decimal("1"), "\U0001f600é", b"ab", True, dt.date(2013, 2, 1),
      dt.datetime(2013, 1, 31, 11, tzinfo=UTC), dt.datetime(2013, 1, 31, 12), ["a"],
+     [0], None, [dt.date(1970, 1, 1)], {"é": 1}, {},
      (-3, "a.b", 1.5, (Decimal("7"), None, False))),
-    (5, *[None] * 13),
+    (5, *[None] * 18),
 ]  # fmt: skip
 FILTERS = """
     n = 1.5
@@ -136,6 +142,31 @@ FILTERS = """
     st.deep.day < DATE '2013-02-01' OR st.deep.d > 1
     st.deep.`in` = TRUE
     NOT (st.deep.`in` = TRUE AND st.a = 1)
+    rlike(s, '^a')
+    s RLIKE 'b.c' OR s RLIKE '(?s)b.c'
+    s NOT RLIKE '[a-z]+$'
+    s RLIKE ''
+    NOT rlike(st.name, '^a[.n]')
+    array_contains(tags, 'a')
+    NOT array_contains(tags, 'a')
+    array_contains(tags, 'x') OR n > 0
+    array_contains(nums, 1)
+    NOT array_contains(nums, 1)
+    NOT array_contains(nums, 0.5)
+    NOT array_contains(nums, 99999999999)
+    array_contains(nums, 0e0)
+    array_contains(reals, 0)
+    array_contains(reals, double('NaN'))
+    NOT array_contains(reals, 0.5)
+    array_contains(days, DATE '2013-01-31')
+    NOT array_contains(days, DATE '0001-01-01')
+    NOT array_contains(days, TIMESTAMP '1970-01-01 10:00:00')
+    map_contains_key(counts, 'b')
+    NOT map_contains_key(counts, 'a')
+    map_contains_key(counts, '') OR map_contains_key(counts, 'é')
+    map_contains_key(marks, double('NaN'))
+    map_contains_key(marks, -0e0)
+    NOT map_contains_key(marks, 0.5)
 """
 
 
