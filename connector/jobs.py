@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import enum
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from connector.errors import OptionError
+from connector.errors import OptionError, SchemaError
+from connector.schema import check_key, check_names, key_of
+
+TTL = "__ttl"
+"""The column that says when rows expire, where no other is named."""
 
 
 class WriteMode(enum.Enum):
@@ -137,3 +142,54 @@ class WriteResult:
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     skipped: int = 0
     rejected: int = 0
+
+
+def chosen_key(
+    table: str, schema: pa.Schema, options: WriteOptions, stored: pa.Schema | None
+) -> tuple[str, ...]:
+    """The key columns of a write: those of the options, else the table's.
+
+    Args:
+        table: for messages.
+        schema: the columns to be written.
+        options: how they are written.
+        stored: the table's schema, where one is saved.
+
+    Raises:
+        OptionError: no key columns are known.
+        SchemaError: columns without names of their own, or a key column that cannot be one.
+    """
+    key = options.key or (key_of(stored) if stored is not None else ())
+    if not key:
+        raise OptionError(
+            f"table {table!r} has no saved schema, so the columns that make its key must be "
+            f"named: option 'key.column'"
+        )
+    check_names(table, schema)
+    check_key(table, schema, key)
+    return key
+
+
+def chosen_ttl_column(
+    table: str, schema: pa.Schema, key: Sequence[str], options: WriteOptions
+) -> str | None:
+    """The column that says when rows expire; None where none does.
+
+    Raises:
+        OptionError, SchemaError: it cannot say so.
+    """
+    column = options.ttl_column
+    if column is None and TTL in schema.names and TTL not in key:
+        column = TTL
+    if column is None:
+        return None
+    if schema.get_field_index(column) < 0:
+        raise SchemaError(f"table {table!r}: there is no column {column!r} to say when rows expire")
+    if column in key:
+        raise SchemaError(f"table {table!r}: key column {column!r} cannot say when rows expire")
+    if options.ttl_seconds is not None:
+        raise OptionError(
+            f"table {table!r}: both a ttl for all rows and column {column!r} say when they expire; "
+            f"drop one of them"
+        )
+    return column

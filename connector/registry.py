@@ -13,6 +13,7 @@ ENTRY_POINTS = "kvlake.stores"
 
 _STORES = {  # scheme -> (class, extra)
     "memory": ("connector.memory:MemoryStore", None),
+    "aerospike": ("connector.aerospike:AerospikeStore", "aerospike"),
     "redis": ("connector.redis:RedisStore", "redis"),
     "rediss": ("connector.redis:RedisStore", "redis"),
     "unix": ("connector.redis:RedisStore", "redis"),
@@ -51,7 +52,8 @@ def open_store(url: str, **options: object) -> Store:
     """Open the store that a URL names. No connection is made until the store is used.
 
     Args:
-        url: ``redis://host:port/db``, ``rediss://...``, ``unix:///path.sock`` or ``memory://``.
+        url: ``redis://host:port/db``, ``rediss://...``, ``unix:///path.sock``,
+            ``aerospike://host:port/namespace`` or ``memory://``.
         options: the store's options, with ``_`` for ``.`` in their names.
 
     Raises:

@@ -6,12 +6,17 @@ import argparse
 import re
 from pathlib import Path
 
+from connector.aerospike.options import AerospikeOptions
 from connector.options import Options, option_table
 from connector.redis.options import RedisOptions
 from spark_ext.options import TableOptions
 
 README = Path(__file__).parent.parent / "README.md"
-TABLES: dict[str, type[Options]] = {"redis": RedisOptions, "table": TableOptions}
+TABLES: dict[str, type[Options]] = {
+    "redis": RedisOptions,
+    "aerospike": AerospikeOptions,
+    "table": TableOptions,
+}
 
 
 def with_tables(text: str) -> str:

@@ -127,6 +127,15 @@ class RedisDataSource(StoreDataSource):
     scheme = "redis"
 
 
+class AerospikeDataSource(StoreDataSource):
+    """``spark.read.format("aerospike")`` and ``df.write.format("aerospike")``.
+
+    The options are those of connector.aerospike.AerospikeOptions and spark_ext.options.TableOptions.
+    """
+
+    scheme = "aerospike"
+
+
 def parse_table_options(scheme: str, given: dict[str, str]) -> tuple[TableOptions, Options]:
     """The options of a table, and those of the store that serves the scheme.
 

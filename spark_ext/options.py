@@ -21,13 +21,16 @@ class TableOptions(Options):
     """One table, and how Spark reads or writes it."""
 
     table: str | None = option(
-        doc="name of the table; only a reader by `keys.pattern` needs none", default=None
+        doc="name of the table; only a reader by `keys.pattern` needs none",
+        default=None,
+        aliases=("aerospike.set",),
     )
     key_column: tuple[str, ...] = option(
         names,
         doc="the column that names a row, or several joined by commas; "
         "by default that of the table, where it exists",
         default=(),
+        aliases=("aerospike.updatebykey", "aerospike.update-by-key", "aerospike.keycolumn"),
     )
     columns: tuple[str, ...] | None = option(
         names, doc="reading: the columns wanted, joined by commas; all by default", default=None
@@ -82,11 +85,13 @@ class TableOptions(Options):
         doc="writing: seconds after which the written rows expire; by default their expiry is left as "
         "it is",
         default=None,
+        aliases=("aerospike.ttl",),
     )
     ttl_column: str | None = option(
         doc="writing: the column that says when each row expires, and is not stored: seconds from now, or "
         "a timestamp; null for never. `__ttl` by default, where there is one",
         default=None,
+        aliases=("aerospike.ttlcolumn", "aerospike.ttl-column"),
     )
     reject_path: str | None = option(
         doc="writing: a directory, as fsspec knows it, for the keys of rows that the server refuses, and "

@@ -21,7 +21,12 @@ from spark_ext.preflight import check_executable, check_python
 from spark_ext.pushdown import activate
 from spark_ext.types import spark_schema
 
-_FORMATS = {"redis": "redis", "rediss": "redis", "unix": "redis"}  # by URL scheme
+_FORMATS = {  # by URL scheme
+    "aerospike": "aerospike",
+    "redis": "redis",
+    "rediss": "redis",
+    "unix": "redis",
+}
 _SAMPLE = 5
 
 
@@ -65,7 +70,7 @@ def read(
 
     Args:
         spark: the session.
-        url: where the store is, such as ``redis://host:6379/0``.
+        url: where the store is, such as ``redis://host:6379/0`` or ``aerospike://host:3000/test``.
         table: name of the table.
         columns: the columns wanted, in order; None for all.
         filter: the rows wanted, as SQL-like text or as an object of ``connector.filters``.
@@ -100,7 +105,7 @@ def delete(
 
     Args:
         df: has the key columns; others do not matter.
-        url: where the store is, such as ``redis://host:6379/0``.
+        url: where the store is, such as ``redis://host:6379/0`` or ``aerospike://host:3000/test``.
         table: name of the table.
         key: the key columns; those of the table by default.
         options: further options of the store, with ``_`` for ``.`` in their names.
@@ -132,7 +137,7 @@ def write(
 
     Args:
         df: the rows.
-        url: where the store is, such as ``redis://host:6379/0``.
+        url: where the store is, such as ``redis://host:6379/0`` or ``aerospike://host:3000/test``.
         table: name of the table.
         key: the column, or columns, that name a row; those of the table by default, where it exists.
         mode: ``append`` keeps the table's other rows; ``overwrite`` deletes them when all is written.

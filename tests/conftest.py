@@ -9,8 +9,10 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
+import aerospikes
 import hypothesis
 import pytest
+from aerospikes import Aerospike
 from hypothesis.database import DirectoryBasedExampleDatabase
 from modules import with_modules
 from servers import Server, installed, running
@@ -84,7 +86,20 @@ def server(request: pytest.FixtureRequest) -> Server:
     return found
 
 
-@pytest.fixture(params=["memory", "valkey", "redis", "cluster"])
+@pytest.fixture(scope="session")
+def _aerospike() -> Iterator[Aerospike]:
+    with aerospikes.running() as server:
+        yield server
+
+
+@pytest.fixture
+def aerospike_server(_aerospike: Aerospike, table: str) -> Iterator[Aerospike]:
+    """The suite's test server for Aerospike; or the one given by TEST_AEROSPIKE_HOSTS."""
+    yield _aerospike
+    _aerospike.clear(table)
+
+
+@pytest.fixture(params=["memory", "valkey", "redis", "cluster", "aerospike"])
 def store_url(request: pytest.FixtureRequest) -> str:
     """The URL of each store in turn, holding nothing of ours."""
     if request.param == "memory":
@@ -94,7 +109,7 @@ def store_url(request: pytest.FixtureRequest) -> str:
         clusters("redis").clear()
         return str(clusters("redis").url)
     found = request.getfixturevalue(f"{request.param}_server")
-    assert isinstance(found, Server)
+    assert isinstance(found, Server | Aerospike)
     return found.url
 
 

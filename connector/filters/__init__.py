@@ -12,7 +12,7 @@ the struct is. Regular expressions are RE2's, where Spark's are Java's.
 """
 
 from connector.filters.binding import bind
-from connector.filters.choosing import Column, column, columns_of, conjuncts, key_values
+from connector.filters.choosing import Column, all_of, column, columns_of, conjuncts, key_values
 from connector.filters.evaluation import evaluate, keep
 from connector.filters.fields import FieldPath
 from connector.filters.literals import Value
@@ -54,6 +54,7 @@ __all__ = [
     "Regex",
     "TextMatch",
     "Value",
+    "all_of",
     "bind",
     "column",
     "columns_of",

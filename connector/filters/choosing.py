@@ -135,6 +135,12 @@ def conjuncts(filter: Filter) -> tuple[Filter, ...]:
     return filter.terms if isinstance(filter, And) else (filter,)
 
 
+def all_of(filters: Iterable[Filter | None]) -> Filter | None:
+    """The filter that holds where all of these do, the opposite of ``conjuncts``; None for always."""
+    given = tuple(one for one in filters if one is not None)
+    return And(given) if len(given) > 1 else given[0] if given else None
+
+
 def key_values(
     filter: Filter, key: Sequence[str]
 ) -> tuple[list[tuple[object, ...]] | None, Filter | None]:
@@ -161,8 +167,7 @@ def key_values(
             rest.append(term)
     if not key or len(fixed) < len(key) or math.prod(map(len, fixed.values())) > _LOOKUPS:
         return None, filter
-    left = And(tuple(rest)) if len(rest) > 1 else rest[0] if rest else None
-    return list(itertools.product(*(fixed[path] for path in paths))), left
+    return list(itertools.product(*(fixed[path] for path in paths))), all_of(rest)
 
 
 def _fixed(term: Filter) -> tuple[FieldPath, dict[object, None]] | None:

@@ -11,7 +11,15 @@ import pyarrow as pa
 import redis
 
 from connector.errors import OptionError, SchemaError, TableNotFoundError
-from connector.jobs import SchemaEvolution, WriteJob, WriteMode, WriteOptions, WriteResult
+from connector.jobs import (
+    SchemaEvolution,
+    WriteJob,
+    WriteMode,
+    WriteOptions,
+    WriteResult,
+    chosen_key,
+    chosen_ttl_column,
+)
 from connector.lookup import Keys, Lookup, encoded
 from connector.redis import saved
 from connector.redis.arrow import index as arrow_index
@@ -24,12 +32,12 @@ from connector.redis.lookups import HashFinder, check_caching
 from connector.redis.models import build, spec_for
 from connector.redis.models.hashes import HashModel
 from connector.redis.options import OnBadField, RedisOptions
-from connector.redis.reading import METADATA, TTL, ReadCounts
+from connector.redis.reading import METADATA, ReadCounts
 from connector.redis.row_tables import RowTables
 from connector.redis.servers import Servers, connect, has_command, single
 from connector.redis.statistics import table_statistics
 from connector.scan import Partition, Scan
-from connector.schema import check_append, check_key, check_names, key_of
+from connector.schema import check_append, key_of
 from connector.statistics import Statistics
 from connector.store import Store, StoreSource
 
@@ -113,14 +121,7 @@ class RedisStore(Store):
     def begin(self, table: str, schema: pa.Schema, options: WriteOptions) -> WriteJob:
         Keyspace.of_table(table)
         stored = self._saved(table)
-        key = options.key or (key_of(stored) if stored is not None else ())
-        if not key:
-            raise OptionError(
-                f"table {table!r} has no saved schema, so the columns that make its key must be "
-                f"named: option 'key.column'"
-            )
-        check_names(table, schema)
-        check_key(table, schema, key)
+        key = chosen_key(table, schema, options, stored)
         known = stored if options.mode is WriteMode.APPEND else None
         # An overwrite may choose another model, and keeps the table's where it does not.
         spec = self._spec(table, stored if known or self._options.model is None else None)
@@ -128,7 +129,7 @@ class RedisStore(Store):
             ttl = None
             plain = ArrowTables.check(table, schema.remove_metadata(), options, known)
         else:
-            ttl = _ttl_column(table, schema, key, options)
+            ttl = chosen_ttl_column(table, schema, key, options)
             kept = [item.remove_metadata() for item in schema if item.name != ttl]
             plain = build(spec).check(table, pa.schema(kept), key)
         if known is not None:
@@ -282,28 +283,3 @@ class RedisStore(Store):
                     saved.schema_key(table).decode(),
                 )
                 return None
-
-
-def _ttl_column(
-    table: str, schema: pa.Schema, key: Sequence[str], options: WriteOptions
-) -> str | None:
-    """The column that says when rows expire; None where none does.
-
-    Raises:
-        OptionError, SchemaError: it cannot say so.
-    """
-    column = options.ttl_column
-    if column is None and TTL in schema.names and TTL not in key:
-        column = TTL
-    if column is None:
-        return None
-    if schema.get_field_index(column) < 0:
-        raise SchemaError(f"table {table!r}: there is no column {column!r} to say when rows expire")
-    if column in key:
-        raise SchemaError(f"table {table!r}: key column {column!r} cannot say when rows expire")
-    if options.ttl_seconds is not None:
-        raise OptionError(
-            f"table {table!r}: both a ttl for all rows and column {column!r} say when they expire; "
-            f"drop one of them"
-        )
-    return column

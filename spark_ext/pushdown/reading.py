@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ from pyspark.sql.datasource import DataSourceReader, InputPartition
 from pyspark.sql.types import StructType
 
 from connector.errors import SchemaError
-from connector.filters import And, Filter, bind, columns_of, conjuncts, parse_filter
+from connector.filters import Filter, all_of, bind, columns_of, conjuncts, parse_filter
 from connector.scan import KeyList, Partition, Scan
 from spark_ext.pool import PooledSource
 from spark_ext.pushdown.request import Request
@@ -37,11 +37,11 @@ def pushed_reader(
         # Rows chosen by the user's options: others would be chosen among filtered ones.
         return SourceReader(replace(source, scan=scan), wanted)
     terms = _understood(request.filter, own, full)
-    scan = replace(scan, filter=_all_of([own.filter, *terms]), limit=request.limit)
+    scan = replace(scan, filter=all_of([own.filter, *terms]), limit=request.limit)
     narrowed = replace(source, scan=scan)
     keys = _understood(request.keys, own, full)
     if keys:
-        planned = replace(source, scan=replace(scan, filter=_all_of([scan.filter, *keys])))
+        planned = replace(source, scan=replace(scan, filter=all_of([scan.filter, *keys])))
         return KeysReader(narrowed, planned, wanted)
     return SourceReader(narrowed, wanted)
 
@@ -99,8 +99,3 @@ def _bound(term: Filter, scan: Scan, full: StructType) -> Filter | None:
         return bind(term, scan.schema, scan.table)
     except SchemaError:
         return None
-
-
-def _all_of(filters: Sequence[Filter | None]) -> Filter | None:
-    terms = tuple(each for each in filters if each is not None)
-    return And(terms) if len(terms) > 1 else next(iter(terms), None)

@@ -26,7 +26,7 @@ def test_redis(scheme: str) -> None:
 
 def test_an_unknown_scheme() -> None:
     with pytest.raises(
-        OptionError, match="no store serves oracle:// URLs; known are memory, redis"
+        OptionError, match="no store serves oracle:// URLs; known are aerospike, memory, redis"
     ):
         open_store("oracle://localhost")
 

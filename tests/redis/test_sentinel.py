@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 import pytest
@@ -184,7 +185,7 @@ def test_a_failover_in_a_write_is_an_error_and_a_second_run_completes_it(
     with opened(watched) as store:
         with pytest.raises(StoreUnavailableError, match="write again"):
             store.write(table, batches(True), BY_ID)
-        assert store.write(table, batches(False), BY_ID).rows == ROWS
+        assert written_again(store, table, lambda: batches(False)) == ROWS
         assert watched.raw().dbsize() == ROWS + 1
         assert ids(store, table) == list(range(ROWS))
 
@@ -256,6 +257,16 @@ def test_a_failover_in_a_read_brings_every_row_or_an_error(
         assert ids(store, table) == list(range(ROWS))
 
 
+def written_again(
+    store: Store, table: str, batches: Callable[[], Iterator[pa.RecordBatch]], tries: int = 5
+) -> int:
+    """As the error says; on a busy machine Sentinels may replace the new master, too."""
+    for _ in range(tries - 1):
+        with contextlib.suppress(StoreUnavailableError):
+            return store.write(table, batches(), BY_ID).rows
+    return store.write(table, batches(), BY_ID).rows
+
+
 def test_a_master_that_is_killed_in_a_write(mortal: Sentinels, table: str) -> None:
     def batches(kill: bool) -> Iterator[pa.RecordBatch]:
         for i in range(30):
@@ -266,7 +277,7 @@ def test_a_master_that_is_killed_in_a_write(mortal: Sentinels, table: str) -> No
     with opened(mortal) as store:
         with pytest.raises(StoreUnavailableError, match="write again"):
             store.write(table, batches(True), BY_ID)
-        assert store.write(table, batches(False), BY_ID).rows == ROWS
+        assert written_again(store, table, lambda: batches(False)) == ROWS
         assert mortal.raw().dbsize() == ROWS + 1
         assert ids(store, table) == list(range(ROWS))
 

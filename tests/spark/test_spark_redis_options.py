@@ -130,7 +130,7 @@ def test_a_cluster_is_read_and_written(
     df = spark.range(5000).withColumn("n", sf.col("id") * 2).repartition(3)
     spark_ext.write(df, redis_cluster.url, table, key="id")
     assert redis_cluster.dbsize() == 5001
-    found = spark_ext.read(spark, redis_cluster.url, table)
+    found = spark_ext.read(spark, redis_cluster.url, table, partitions_number=8)
     assert found.rdd.getNumPartitions() == 8
     assert sorted(map(tuple, found.collect())) == [(i, 2 * i) for i in range(5000)]
     spark_ext.write(df.where("id < 100"), redis_cluster.url, table, key="id", mode="overwrite")

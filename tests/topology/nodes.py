@@ -94,7 +94,7 @@ def await_copies(primary: Node, replicas: Sequence[Node]) -> None:
     )
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Wait until ``condition`` holds.
 
     Raises:

@@ -1,0 +1,229 @@
+"""Clients: how the official client is set up, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import aerospike
+from aerospike import exception
+
+from connector.aerospike.options import AerospikeOptions, AuthMode, CommitLevel, Replica
+from connector.errors import (
+    AuthenticationError,
+    OptionError,
+    StoreError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
+
+NOT_FOUND = 2
+"""The result of a record that is not there."""
+
+_AUTH = {
+    AuthMode.INTERNAL: aerospike.AUTH_INTERNAL,
+    AuthMode.EXTERNAL: aerospike.AUTH_EXTERNAL,
+    AuthMode.EXTERNAL_INSECURE: aerospike.AUTH_EXTERNAL_INSECURE,
+    AuthMode.PKI: aerospike.AUTH_PKI,
+}
+_REPLICA = {
+    Replica.SEQUENCE: aerospike.POLICY_REPLICA_SEQUENCE,
+    Replica.MASTER: aerospike.POLICY_REPLICA_MASTER,
+    Replica.ANY: aerospike.POLICY_REPLICA_ANY,
+    Replica.PREFER_RACK: aerospike.POLICY_REPLICA_PREFER_RACK,
+}
+_COMMIT = {
+    CommitLevel.ALL: aerospike.POLICY_COMMIT_LEVEL_ALL,
+    CommitLevel.MASTER: aerospike.POLICY_COMMIT_LEVEL_MASTER,
+}
+_TIMEOUT = {9, 212}
+_UNAVAILABLE = {-15, -14, -12, -10, -9, -8, -7, 7, 11, 14, 15, 18, 83, 152, 210, 211}
+"""No connection or answer, no node or one too few, a partition that nobody has, a cluster that changes, a
+busy record, an overloaded device, a quota or a queue that is full, a query that was ended."""
+_AUTHENTICATION = {51, 52, 60, 62, 63, 65, 66, 80, 81, 82}
+_REMEMBERED = 200  # queries: more than a server does
+_COMPRESSED_FROM = 4096  # bytes of a request
+
+
+class Connection:
+    """The client of one store in this process; a forked process has its own."""
+
+    def __init__(self, options: AerospikeOptions) -> None:
+        self._options = options
+        self._client: Any = None
+        _LIVING.add(self)
+
+    @property
+    def client(self) -> Any:
+        """The client, connected when it is first asked for.
+
+        Raises:
+            StoreUnavailableError, AuthenticationError: no node answers, or it refuses the user.
+            OptionError: there is no such namespace.
+        """
+        if self._client is None:
+            with translated(f"connecting to {self._options.location}"):
+                self._client = aerospike.client(client_config(self._options))
+            self._check_namespace()
+        return self._client
+
+    def run(self, doing: str, query: Callable[[], object]) -> None:
+        """Run a query of the client.
+
+        Again where the server says that it is invalid, once there was a fork: the client numbers its
+        queries at random, a forked process and its parent go on with the same numbers, and the server
+        refuses one that it has seen of late.
+        """
+        with translated(doing):
+            for _ in range(_REMEMBERED if _FORKED else 0):
+                with contextlib.suppress(exception.InvalidRequest):
+                    query()
+                    return
+            query()
+
+    @functools.cached_property
+    def builds(self) -> list[str]:
+        """The versions of the nodes."""
+        return self.info("build")
+
+    def _check_namespace(self) -> None:
+        wanted = self._options.in_namespace
+        known = {name for answer in self.info("namespaces") for name in answer.split(";")}
+        if wanted not in known:
+            self.close()
+            raise OptionError(
+                f"there is no namespace {wanted!r} in {self._options.location}: there are "
+                f"{', '.join(sorted(known))}"
+            )
+
+    def close(self) -> None:
+        """Close the client; it is made again if it is asked for again."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def abandon(self) -> None:
+        """Forget the client without closing it.
+
+        To close one, or to let it be collected, waits for its thread, which a forked process does not
+        have: there it must live on, unused.
+        """
+        if self._client is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._client))
+            self._client = None
+
+    def info(self, command: str) -> list[str]:
+        """What every node answers to an info command.
+
+        Raises:
+            StoreError: a node could not be asked.
+        """
+        with translated(f"asking {self._options.location} for {command.partition(':')[0]!r}"):
+            answers = self.client.info_all(command)
+        refused = [error for error, _ in answers.values() if error]
+        if refused:
+            raise StoreError(f"asking {self._options.location} for {command!r}: {refused[0]}")
+        return [str(text).rstrip("\n") for _, text in answers.values()]
+
+
+_LIVING: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+_FORKED: list[int] = []
+"""The processes, this one or its parent, that a fork was seen in."""
+
+
+def _after_fork() -> None:
+    _FORKED[:] = [os.getpid()]
+
+
+def _abandon_all() -> None:
+    _after_fork()
+    for connection in _LIVING:
+        connection.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all, after_in_parent=_after_fork)
+
+
+def client_config(options: AerospikeOptions) -> dict[str, Any]:
+    """The configuration of the client, with the policies of every kind of request."""
+    request = {
+        "total_timeout": _milliseconds(options.timeout_seconds),
+        "socket_timeout": _milliseconds(options.socket_timeout_seconds),
+        "max_retries": options.max_retries,
+        "compress": options.compression,
+    }
+    read = request | {"replica": _REPLICA[options.replica]}
+    scan = read | {"total_timeout": 0}
+    write = request | {"commit_level": _COMMIT[options.commit_level]}
+    config: dict[str, Any] = {
+        "hosts": [
+            (host, port, options.tls_name or host) if options.tls else (host, port)
+            for host, port in options.seeds
+        ],
+        "use_services_alternate": options.alternate_services,
+        "connect_timeout": _milliseconds(options.connect_timeout_seconds),
+        "login_timeout_ms": _milliseconds(options.connect_timeout_seconds),
+        "auth_mode": _AUTH[options.auth_mode],
+        "policies": {
+            "read": read,
+            "write": write,
+            "operate": write,
+            "remove": write,
+            "batch": read | {"concurrent": True},
+            "batch_parent_write": request | {"concurrent": True},
+            "query": scan,
+            "info": {"timeout": _milliseconds(options.timeout_seconds)},
+        },
+    }
+    user, password = options.login
+    if user is not None:
+        config |= {"user": user, "password": password or ""}
+    if options.rack_id is not None:
+        config |= {"rack_aware": True, "rack_id": options.rack_id}
+    if options.compression:
+        config["compression_threshold"] = _COMPRESSED_FROM
+    if options.tls:
+        given = {
+            "cafile": options.tls_ca_file,
+            "certfile": options.tls_cert_file,
+            "keyfile": options.tls_key_file,
+            "keyfile_pw": options.tls_key_password,
+        }
+        config["tls"] = {"enable": True} | {name: one for name, one in given.items() if one}
+    return config
+
+
+@contextlib.contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Re-raise client errors as store errors that say what was being done."""
+    try:
+        yield
+    except exception.AerospikeError as error:
+        raise error_of(error.code)(f"{doing}: {described(error)}") from error
+
+
+def error_of(code: int | None) -> type[StoreError]:
+    """Which of our errors a code of the client or the server is."""
+    if code in _TIMEOUT:
+        return StoreTimeoutError
+    if code in _UNAVAILABLE:
+        return StoreUnavailableError
+    if code in _AUTHENTICATION:
+        return AuthenticationError
+    return StoreError
+
+
+def described(error: exception.AerospikeError) -> str:
+    """What the client says of an error, with its code."""
+    return f"{error.msg or type(error).__name__} (code {error.code})"
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
