@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Aerospike:
 
     def clear(self, table: str) -> None:
         """Remove what a test left: all sets that name its table."""
+        time.sleep(0.002)  # what was written in this very millisecond would stay
         for answer in self.raw.info_all(f"sets/{self.namespace}").values():
             for line in filter(None, (answer[1] or "").strip().split(";")):
                 pairs = dict(item.split("=", 1) for item in line.split(":") if "=" in item)

@@ -108,7 +108,9 @@ def check_table(table: str) -> None:
     if any(sign in table for sign in _NO_SET_NAME):
         raise SchemaError(f"table {table!r}: the name of a set may not have ':', ';' or NUL in it")
     if table.startswith(SET):
-        raise SchemaError(f"table {table!r}: sets whose names begin so keep what is saved of the others")
+        raise SchemaError(
+            f"table {table!r}: sets whose names begin so keep what is saved of the others"
+        )
 
 
 def _stored_field(item: pa.Field) -> pa.Field:

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from connector.arrow_tables.compression import ArrowCompression
 from connector.errors import OptionError
 from connector.options import (
     Options,
@@ -74,6 +75,13 @@ class Expiry(enum.Enum):
     KEEP = "keep"
     NAMESPACE = "namespace"
     NEVER = "never"
+
+
+class ModelName(enum.Enum):
+    """How a table is kept: a record for each row, or record batches, each in a record."""
+
+    RECORD = "record"
+    ARROW = "arrow"
 
 
 class OnBadField(enum.Enum):
@@ -290,6 +298,23 @@ class AerospikeOptions(Options):
         doc="writing: a record is written with `all` its copies, or with the `master`'s",
         default=CommitLevel.ALL,
         aliases=("aerospike.commitlevel", "aerospike.commit-level"),
+    )
+    model: ModelName | None = option(
+        choice(ModelName),
+        doc="how a table is kept: `record` (a record for each row) or `arrow` (record batches, each in a "
+        "record); by default as the table was written, and `record` for a new one",
+        default=None,
+    )
+    arrow_rows: int = option(
+        whole(1, 1_000_000),
+        doc="model `arrow`, writing: most rows in one record; fewer where they are more than the server "
+        "takes (`max-record-size`)",
+        default=16_384,
+    )
+    arrow_compression: ArrowCompression = option(
+        choice(ArrowCompression),
+        doc="model `arrow`, writing: `none`, `lz4` (fast) or `zstd` (small)",
+        default=ArrowCompression.LZ4,
     )
     durable_delete: bool = option(
         boolean,

@@ -10,6 +10,7 @@ from aerospike import exception
 
 from connector import saved_schema
 from connector.aerospike.connecting import Connection, translated
+from connector.aerospike.options import ModelName
 from connector.errors import SchemaError
 from connector.jobs import SchemaEvolution, WriteJob
 from connector.schema import check_append, key_of, keyed
@@ -22,6 +23,8 @@ _ATTEMPTS = 20  # to add columns, while other writers add theirs
 _KEYS = b"kvlake.aerospike.keys"  # where a table's key columns are
 _NOTE = "keys"
 _SENT, _BINS = "sent", "bins"
+_MODEL = b"kvlake.model"
+_MODEL_NOTE = "model"
 
 
 def with_key_bins(schema: pa.Schema, in_bins: bool) -> pa.Schema:
@@ -33,6 +36,17 @@ def with_key_bins(schema: pa.Schema, in_bins: bool) -> pa.Schema:
 def has_key_bins(schema: pa.Schema) -> bool:
     """Whether the key columns of a table of this schema are stored as bins."""
     return (schema.metadata or {}).get(_KEYS) == _BINS.encode()
+
+
+def with_model(schema: pa.Schema, model: ModelName) -> pa.Schema:
+    """The schema, noting how the table is kept."""
+    return schema.with_metadata({**(schema.metadata or {}), _MODEL: model.value.encode()})
+
+
+def model_of(schema: pa.Schema) -> ModelName | None:
+    """How a table of this schema is kept, where that is noted."""
+    noted = (schema.metadata or {}).get(_MODEL)
+    return None if noted is None else ModelName(noted.decode())
 
 
 def load(connection: Connection, namespace: str, table: str) -> pa.Schema | None:
@@ -60,7 +74,8 @@ def forget(connection: Connection, namespace: str, table: str) -> bool:
 
 def schema_of(job: WriteJob) -> pa.Schema:
     """The schema that is saved of a table that a job writes."""
-    return with_key_bins(keyed(job.stored, job.key), has_key_bins(job.schema))
+    schema = with_key_bins(keyed(job.stored, job.key), has_key_bins(job.schema))
+    return with_model(schema, model_of(job.schema) or ModelName.RECORD)
 
 
 def extend(connection: Connection, namespace: str, job: WriteJob) -> None:
@@ -96,7 +111,8 @@ def _parsed(table: str, text: str) -> pa.Schema:
     schema, notes = saved_schema.from_text(
         text, f"the schema of table {table!r}, saved in set {SET!r},"
     )
-    return with_key_bins(schema, notes.get(_NOTE) == _BINS)
+    schema = with_key_bins(schema, notes.get(_NOTE) == _BINS)
+    return with_model(schema, ModelName(notes.get(_MODEL_NOTE, ModelName.RECORD.value)))
 
 
 def _read(connection: Connection, key: tuple[str, str, str]) -> tuple[int, str] | None:
@@ -118,7 +134,11 @@ def _write(
     new: bool = False,
 ) -> bool:
     """Save a schema; False where another writer was first."""
-    text = saved_schema.to_text(schema, {_NOTE: _BINS if has_key_bins(schema) else _SENT})
+    notes = {
+        _NOTE: _BINS if has_key_bins(schema) else _SENT,
+        _MODEL_NOTE: (model_of(schema) or ModelName.RECORD).value,
+    }
+    text = saved_schema.to_text(schema, notes)
     how: dict[str, Any] = {
         "key": aerospike.POLICY_KEY_SEND,
         "gen": policy,

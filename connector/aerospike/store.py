@@ -1,41 +1,33 @@
-"""Tables in Aerospike: a set of a namespace is a table."""
+"""Tables in Aerospike: a set of a namespace is a table, or the record batches that one is kept as."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 import pyarrow as pa
 
-from connector.aerospike import inferring, saved
+from connector.aerospike import saved
+from connector.aerospike.blocks import BlockTables
 from connector.aerospike.connecting import Connection
-from connector.aerospike.deleting import delete_all, delete_rows
-from connector.aerospike.jobs import RecordJob, begin_job
-from connector.aerospike.keys import DIGEST
-from connector.aerospike.options import AerospikeOptions, OnBadField
-from connector.aerospike.overwriting import truncate
-from connector.aerospike.partitions import DigestRange, digest_ranges
-from connector.aerospike.reading import RecordReader
-from connector.aerospike.records import KEY, METADATA, ReadCounts, Record
-from connector.aerospike.statistics import objects, table_statistics
-from connector.aerospike.writing import RecordWriter
+from connector.aerospike.jobs import begin_job, check_table
+from connector.aerospike.options import AerospikeOptions, ModelName, OnBadField
+from connector.aerospike.record_tables import RecordTables
+from connector.aerospike.records import METADATA, ReadCounts
 from connector.errors import SchemaError, TableNotFoundError
-from connector.jobs import WriteJob, WriteMode, WriteOptions, WriteResult
+from connector.jobs import WriteJob, WriteMode, WriteOptions, WriteResult, chosen_key
 from connector.lookup import Keys, encoded
-from connector.scan import KeyList, Partition, Scan
-from connector.schema import key_of, keyed
+from connector.scan import Partition, Scan
+from connector.schema import key_of
 from connector.statistics import Statistics
 from connector.store import Store
-
-_COUNTED_ROWS = 4096  # at most are counted one by one
-_LEAST_ROWS = 1000  # in a partition: to start a task takes as long as to read some thousand rows
 
 
 class AerospikeStore(Store):
     """Tables in a namespace of an Aerospike cluster.
 
     A table is a set. Its key columns are the records' user keys, its other columns are bins; a null is a
-    bin that is not there. The schema is saved in the set ``_kvlake`` at the first write.
+    bin that is not there. Or it is kept as record batches, see BlockTables. The schema is saved in the set
+    ``_kvlake`` at the first write.
 
     Attributes:
         counts: what the reads of this store met in this process, of partitions read to the end.
@@ -63,74 +55,78 @@ class AerospikeStore(Store):
         not have the keys that they were written with.
         """
         found = None if self._options.infer_schema else self._saved(table)
-        return self._inferred(table, key) if found is None else found
+        if found is not None:
+            self._model(table, found)
+            return found
+        if len(key) > 1:
+            raise SchemaError(
+                f"table {table!r} has no saved schema, and one with several key columns cannot be "
+                f"inferred; give the schema"
+            )
+        if self._options.model is not ModelName.ARROW:
+            found = self._records.infer(table, key)
+        if found is None:
+            raise TableNotFoundError(
+                f"there is no table {table!r} in {self.location}: no saved schema, and no record is in "
+                f"that set"
+            )
+        return found
 
     def plan(self, scan: Scan, parts: int) -> Sequence[Partition]:
-        factor = self._options.partition_factor
-        if factor is not None:
-            return digest_ranges(2**factor)
-        return digest_ranges(min(parts, -(-self._objects(scan.table) // _LEAST_ROWS)))
+        return self._tables(scan.table, scan.schema).plan(scan, parts)
 
     def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
-        counts = ReadCounts()
-        reader = self._reader(scan, counts)
-        if isinstance(partition, KeyList):
-            yield from reader.find(partition)
-        else:
-            assert isinstance(partition, DigestRange)
-            yield from reader.read(partition)
-        self.counts.add(counts)
+        return self._tables(scan.table, scan.schema).read(scan, partition)
 
     def count(self, scan: Scan, partition: Partition) -> int:
         """How many rows there are, without reading a bin where there is neither filter nor limit."""
-        alone = scan.filter is None and scan.limit is None
-        dropping = self._options.on_bad_field is OnBadField.DROP
-        if isinstance(partition, DigestRange) and alone and not dropping:
-            return self._reader(scan, ReadCounts()).count(partition)
-        return super().count(scan, partition)
+        tables = self._tables(scan.table, scan.schema)
+        found = tables.count(self._countable(scan), partition)
+        return super().count(scan, partition) if found is None else found
 
     def statistics(self, scan: Scan) -> Statistics | None:
-        """Exact of up to 4,096 rows; of more, as the nodes count them, some that expired among them."""
-        rows = self._objects(scan.table)
-        if few := rows <= _COUNTED_ROWS:
-            reader = self._reader(replace(scan, filter=None, sample=None), ReadCounts())
-            (whole,) = digest_ranges(1)
-            rows = reader.count(whole)
-        return table_statistics(scan, rows, few, self.read)
+        """Exact of up to 4,096 rows and of record batches; else, as the nodes count them, rather too many."""
+        return self._tables(scan.table, scan.schema).statistics(scan)
+
+    def finds_by_key(self, scan: Scan) -> bool:
+        return self._model(scan.table, scan.schema) is ModelName.RECORD
 
     def begin(self, table: str, schema: pa.Schema, options: WriteOptions) -> WriteJob:
         stored = self._saved(table)
-        return begin_job(table, schema, options, stored, self._connection, self._options)
+        known = stored if options.mode is WriteMode.APPEND else None
+        # An overwrite may choose another model, and keeps the table's where it does not.
+        noted = stored if known or self._options.model is None else None
+        if self._model(table, noted) is ModelName.RECORD:
+            return begin_job(table, schema, options, stored, self._connection, self._options)
+        check_table(table)
+        key = chosen_key(table, schema, options, stored)
+        plain = BlockTables.check(table, schema.remove_metadata(), options, known)
+        return WriteJob(table, saved.with_model(plain, ModelName.ARROW), key, options)
 
     def write_part(self, job: WriteJob, batches: Iterable[pa.RecordBatch]) -> WriteResult:
-        assert isinstance(job, RecordJob)
-        if job.options.mode is WriteMode.APPEND:  # so that rows of a job that fails can be read
-            saved.extend(self._connection, self._options.in_namespace, job)
-        doing = f"writing table {job.table!r} to {self.location}"
-        return RecordWriter(job, self._connection, self._options, doing).write(batches)
+        return self._tables(job.table, job.schema).write_part(job, batches)
 
     def commit(self, job: WriteJob, results: Sequence[WriteResult]) -> None:
         """End a job; an overwrite saves the schema, then removes the records that it did not write."""
-        assert isinstance(job, RecordJob)
-        namespace = self._options.in_namespace
-        if job.options.mode is WriteMode.OVERWRITE:
-            saved.replace(self._connection, namespace, job.table, saved.schema_of(job))
-            truncate(self._connection, self._options, job.table, job.began)
-        else:
-            saved.extend(self._connection, namespace, job)
+        tables = self._tables(job.table, job.schema)
+        if job.options.mode is WriteMode.OVERWRITE and isinstance(tables, RecordTables):
+            self._blocks.drop(job.table)  # of a table that was kept so
+        tables.commit(job, results)
 
     def abort(self, job: WriteJob) -> None:
-        """Undo nothing: rows stay, and none was deleted."""
+        """Undo nothing: rows stay, and none was deleted. Chunks that nobody sees are deleted."""
+        self._tables(job.table, job.schema).abort(job)
 
     def delete(self, table: str, keys: Keys) -> int:
         schema = self.schema(table)
         key = key_of(schema)
         names = encoded(keys, schema, key).unique()
-        fields = [schema.field(name) for name in key]
-        return delete_rows(self._connection, self._options, table, names, fields)
+        if self._model(table, schema) is ModelName.ARROW:
+            return self._blocks.delete(table, names)
+        return self._records.delete(table, names, [schema.field(name) for name in key])
 
     def drop(self, table: str) -> int:
-        rows = delete_all(self._connection, self._options, table)
+        rows = self._blocks.drop(table) + self._records.drop(table)
         known = saved.forget(self._connection, self._options.in_namespace, table)
         if not (rows or known):
             raise TableNotFoundError(f"there is no table {table!r} in {self.location}")
@@ -139,57 +135,37 @@ class AerospikeStore(Store):
     def close(self) -> None:
         self._connection.close()
 
+    @property
+    def _blocks(self) -> BlockTables:
+        return BlockTables(self._connection, self._options, self.location, self.counts)
+
+    @property
+    def _records(self) -> RecordTables:
+        return RecordTables(self._connection, self._options, self.location, self.counts)
+
+    def _tables(self, table: str, schema: pa.Schema) -> BlockTables | RecordTables:
+        """How a table is kept."""
+        arrow = self._model(table, schema) is ModelName.ARROW
+        return self._blocks if arrow else self._records
+
+    def _model(self, table: str, schema: pa.Schema | None) -> ModelName:
+        """How a table is kept: as its schema notes, or as the option says; a record a row by default.
+
+        Raises:
+            SchemaError: the two contradict each other.
+        """
+        asked = self._options.model
+        noted = None if schema is None else saved.model_of(schema)
+        if noted is not None and asked is not None and asked is not noted:
+            raise SchemaError(
+                f"table {table!r} was written with model {noted.value!r}, and the options ask for "
+                f"{asked.value!r}; leave option 'model' out, or write with mode overwrite"
+            )
+        return noted or asked or ModelName.RECORD
+
     def _countable(self, scan: Scan) -> Scan:
         dropping = self._options.on_bad_field is OnBadField.DROP  # for a value of any column
         return scan if dropping else super()._countable(scan)
 
-    def _reader(self, scan: Scan, counts: ReadCounts) -> RecordReader:
-        return RecordReader(
-            scan,
-            self._connection,
-            self._options,
-            key_bins=saved.has_key_bins(scan.schema),
-            doing=f"reading table {scan.table!r} from {self.location}",
-            counts=counts,
-        )
-
-    def _objects(self, table: str) -> int:
-        return objects(self._connection, self._options.in_namespace, table)
-
     def _saved(self, table: str) -> pa.Schema | None:
         return saved.load(self._connection, self._options.in_namespace, table)
-
-    def _inferred(self, table: str, key: Sequence[str]) -> pa.Schema:
-        if len(key) > 1:
-            raise SchemaError(
-                f"table {table!r} has no saved schema, and one with several key columns cannot be "
-                f"inferred; give the schema"
-            )
-        sample = self._sample(table)
-        if not sample:
-            raise TableNotFoundError(
-                f"there is no table {table!r} in {self.location}: no saved schema, and no record is in "
-                f"that set"
-            )
-        named = {name: column for column, name in self._options.bin_names}
-        columns = [
-            item.with_name(named.get(item.name, item.name))
-            for item in inferring.columns(bins for _, _, bins in sample)
-        ]
-        if key and key[0] in [item.name for item in columns]:
-            return saved.with_key_bins(keyed(pa.schema(columns), key, inferred=True), True)
-        user_keys = [one[2] for one, _, _ in sample]
-        if None in user_keys and not key:
-            first = pa.field(DIGEST, METADATA.field(DIGEST).type, nullable=False)
-        else:
-            first = pa.field(key[0] if key else KEY, inferring.fitting(user_keys), nullable=False)
-        return keyed(pa.schema([first, *columns]), [first.name], inferred=True)
-
-    def _sample(self, table: str) -> list[Record]:
-        """Some records with all their bins."""
-        query = self._connection.client.query(self._options.in_namespace, table)
-        query.max_records = self._options.schema_sample
-        found: list[Record] = []
-        doing = f"looking at records of table {table!r} in {self.location}"
-        self._connection.run(doing, lambda: query.foreach(found.append))
-        return found

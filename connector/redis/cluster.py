@@ -16,7 +16,8 @@ from redis import exceptions
 from connector.errors import StoreUnavailableError
 from connector.redis.connecting import Address, elsewhere, pool
 from connector.redis.options import RedisOptions
-from connector.redis.slots import SLOTS, Rows, key_slots
+from connector.redis.slots import SLOTS, key_slots
+from connector.sampling import Rows
 
 
 class Cluster:

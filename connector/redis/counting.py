@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from connector.pace import Pace
-from connector.redis.arrow.tables import ArrowTables, ChunkList
+from connector.redis.arrow.tables import ArrowTables
 from connector.redis.cursor import CursorRange
 from connector.redis.exchange import Links
 from connector.redis.link import translated
@@ -24,12 +24,10 @@ def count_rows(tables: ArrowTables | RowTables, scan: Scan, partition: Partition
 
     No value is read, so what does not parse is counted. Of record batches the index is believed.
     """
+    if isinstance(tables, ArrowTables):
+        return tables.count(scan, partition)
     if scan.filter is not None or scan.limit is not None:
         return None
-    if isinstance(tables, ArrowTables):
-        if not isinstance(partition, ChunkList) or scan.sample is not None:
-            return None
-        return partition.rows
     if tables.options.on_bad_field is OnBadField.DROP:
         return None
     doing = f"counting partition {partition.index} of table {scan.table!r} in {tables.location}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import redis
 
+from connector.arrow_tables.compression import ArrowCompression
 from connector.errors import OptionError
 from connector.options import (
     Options,
@@ -45,14 +46,6 @@ class ValueCodec(enum.Enum):
     RAW = "raw"
     MSGPACK = "msgpack"
     JSON = "json"
-
-
-class ArrowCompression(enum.Enum):
-    """How the values of an Arrow table are compressed."""
-
-    NONE = "none"
-    LZ4 = "lz4"
-    ZSTD = "zstd"
 
 
 class OnBadField(enum.Enum):

@@ -18,7 +18,7 @@ from connector.redis.options import RedisOptions
 from connector.redis.search.planning import SearchQuery, search_keys
 from connector.redis.servers import Servers
 from connector.redis.slot_range import SlotLister, SlotRange, slot_ranges
-from connector.redis.slots import sampled
+from connector.sampling import sampled
 from connector.scan import KeyList, Partition
 
 _MOST_RANGES = 1024  # planned for a sample

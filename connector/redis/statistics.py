@@ -10,7 +10,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from connector.errors import SchemaError, StoreError
-from connector.redis.arrow.tables import ArrowTables, ChunkList
+from connector.redis.arrow.tables import ArrowTables
 from connector.redis.counting import tally
 from connector.redis.exchange import Links
 from connector.redis.key_sample import sample_keys
@@ -35,25 +35,14 @@ def table_statistics(tables: ArrowTables | RowTables, scan: Scan) -> Statistics 
     Raises:
         TableNotFoundError: there is no index of the table, which is one of record batches.
     """
+    if isinstance(tables, ArrowTables):
+        return tables.statistics(scan)
     doing = f"looking how large table {scan.table!r} in {tables.location} is"
     try:
-        if isinstance(tables, ArrowTables):
-            return _of_chunks(tables, scan, doing)
         return _of_rows(tables, scan, doing)
     except (StoreError, SchemaError) as error:
         log.info("%s: it stays unknown: %s", doing, error)
         return None
-
-
-def _of_chunks(tables: ArrowTables, scan: Scan, doing: str) -> Statistics:
-    """Rows as the index says; columns as in one chunk."""
-    with translated(doing):
-        index = tables.index(scan.table)
-    chunk = ChunkList(0, tuple(index.chunks.values())[:1])
-    quiet = replace(tables, options=replace(tables.options, rows_per_second=None))
-    quiet = replace(quiet, counts=ReadCounts())
-    sizes = _column_bytes(scan, lambda wanted: _begun(quiet.read(wanted, chunk)))
-    return Statistics(index.rows, sizes, exact=True)
 
 
 def _of_rows(tables: RowTables, scan: Scan, doing: str) -> Statistics | None:

@@ -57,7 +57,9 @@ def test_a_scan_goes_on_where_its_connection_was_cut(
         source = store.source(written, parts=2, batch_rows=600)
         parts = source.partitions()
         mortal.cut_after(after)
-        found = [key for part in parts for batch in source.read(part) for key in batch[0].to_pylist()]
+        found = [
+            key for part in parts for batch in source.read(part) for key in batch[0].to_pylist()
+        ]
     assert sorted(found) == [*range(ROWS)]
 
 

@@ -103,6 +103,20 @@ def test_a_slow_server(server, client):
     assert code(lambda: client.raw.get(client.key("t", 1))) == 0
 
 
+def test_an_old_server_has_no_operations_in_queries():
+    with (
+        serve(build="7.1.0.0") as old,
+        connected(old.host, old.port, "test", private=True) as found,
+    ):
+        assert found.info("build") == "7.1.0.0"
+        found.raw.put(found.key("t", 1), {"a": 1})
+        found.raw.put(found.key("t", 2), {"b": 1})
+        query = found.raw.query("test", "t")
+        query.add_ops([op.read("a")])
+        assert [record[2] for record in query.results()] == [{"a": 1}]
+        assert len(found.records("t")) == 2
+
+
 def test_kill(server, client):
     server.kill()
     assert code(lambda: client.raw.get(client.key("t", 1), ONCE)) != 0

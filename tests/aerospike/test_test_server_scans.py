@@ -128,6 +128,16 @@ def test_operations_instead_of_bins(server, table):
     assert sorted(record[2]["n"] for record in query.results()) == list(range(ROWS))
 
 
+def test_operations_give_every_record(server, table):
+    """Unlike bins that are asked for: where there are none, the answer is null."""
+    query = server.raw.query(server.namespace, table)
+    query.add_ops([op.read("odd"), op.read("none")])
+    found = [record[2] for record in query.results()]
+    assert len(found) == ROWS
+    assert sum(bins["odd"] is None for bins in found) == ROWS // 2
+    assert {bins["none"] for bins in found} == {None}
+
+
 def test_at_most_so_many_records(server, table):
     query = server.raw.query(server.namespace, table)
     query.max_records = 100

@@ -507,7 +507,7 @@ def test_a_cluster_has_chunks_on_every_node_and_slots_may_move(
         (part,) = source.partitions()
         reading = source.read(part)
         found = [next(reading)]
-        slots = {redis_cluster.raw.keyslot(chunk.key(table)) for chunk in part.chunks}  # type: ignore[attr-defined]
+        slots = {redis_cluster.raw.keyslot(f"{table}:{chunk.name}") for chunk in part.chunks}  # type: ignore[attr-defined]
         for slot in sorted(slots)[::3]:
             redis_cluster.move_slot(slot, away_from(redis_cluster, slot))
         found += reading

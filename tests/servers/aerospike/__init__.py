@@ -81,9 +81,15 @@ class AerospikeServer:
 
 
 @contextmanager
-def serve(port: int = 0, namespace: str = "test") -> Iterator[AerospikeServer]:
-    """Run a test server in a process of its own; it ends with the context, or with its parent."""
+def serve(
+    port: int = 0, namespace: str = "test", build: str = "8.1.2.0"
+) -> Iterator[AerospikeServer]:
+    """Run a test server in a process of its own; it ends with the context, or with its parent.
+
+    Before build 8.1.2 a server takes the operations of a query for bins to select.
+    """
     command = [sys.executable, "-m", __name__, "--port", str(port), "--namespace", namespace]
+    command += ["--build", build]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

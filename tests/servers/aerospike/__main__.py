@@ -23,8 +23,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="servers.aerospike", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--namespace", default="test")
+    parser.add_argument("--build", default="8.1.2.0")
     given = parser.parse_args()
-    server = Server(given.port, given.namespace)
+    server = Server(given.port, given.namespace, tuple(map(int, given.build.split("."))))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.port, flush=True)
     with contextlib.suppress(KeyboardInterrupt):

@@ -10,7 +10,6 @@ from .clock import from_unix_ns, now_ms
 from .indexes import TYPES, Index, Indexes
 from .records import PARTITIONS, Namespace, Set
 
-BUILD = "8.1.2.0"
 NODE = "BB9000000000C01"
 FEATURES = (
     "batch-any;batch-index;blob-bits;cdt-index;cdt-list;cdt-map;cluster-stable;float;geo;sindex-exists"
@@ -31,6 +30,7 @@ class Info:
     namespace: Namespace
     indexes: Indexes
     address: str
+    build: str
 
     def answer(self, request: str) -> str:
         """The answer to one request, such as ``sets/test`` or ``truncate:namespace=test``."""
@@ -50,8 +50,8 @@ class Info:
         owned = base64.b64encode(b"\xff" * (PARTITIONS // 8)).decode()
         return {
             "node": NODE,
-            "build": BUILD,
-            "version": f"Aerospike test server build {BUILD}",
+            "build": self.build,
+            "version": f"Aerospike test server build {self.build}",
             "edition": "Aerospike Community Edition",
             "features": FEATURES,
             "status": "ok",

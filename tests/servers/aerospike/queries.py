@@ -13,6 +13,9 @@ from .operations import read_bins
 from .protocol import Do, Field, Message, More, Operation, Read, Refused, Result, Write
 from .records import PARTITIONS, Namespace, Record, partition_of
 
+Build = tuple[int, ...]
+BUILD: Build = (8, 1, 2, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Rest:
@@ -44,8 +47,8 @@ class Query:
     respond_all: bool
 
     @classmethod
-    def of(cls, message: Message, indexes: Indexes) -> Query:
-        """Parse a query.
+    def of(cls, message: Message, indexes: Indexes, build: Build = BUILD) -> Query:
+        """Parse a query as a server of this build does.
 
         Raises:
             Refused: it is none that the server takes.
@@ -56,7 +59,11 @@ class Query:
         rests = list(_rests(fields))
         range = indexes.range(message)
         no_bins = bool(message.read & Read.NO_BINS)
-        if not no_bins and any(operation.op not in _READS for operation in message.operations):
+        operations = message.operations
+        respond_all = bool(message.write & Write.RESPOND_ALL)
+        if build < _OPERATIONS_SINCE:
+            operations, respond_all = _selected(operations), False
+        if not no_bins and any(operation.op not in _READS for operation in operations):
             raise Refused(Result.PARAMETER)
         given = fields.get(Field.FILTER)
         return cls(
@@ -67,8 +74,8 @@ class Query:
             filter=None if given is None else condition(given),
             range=range,
             no_bins=no_bins,
-            operations=message.operations,
-            respond_all=bool(message.write & Write.RESPOND_ALL),
+            operations=operations,
+            respond_all=respond_all,
         )
 
     def chosen(self, records: list[Record], rest: Rest) -> Iterator[tuple[Record, int | None]]:
@@ -107,6 +114,12 @@ class Query:
 
 
 _READS = {Do.READ, Do.COLLECTION_READ, Do.EXPRESSION_READ}
+_OPERATIONS_SINCE: Build = (8, 1, 2)
+
+
+def _selected(operations: list[Operation]) -> list[Operation]:
+    """Servers before 8.1.2 take an operation of a query for the name of a bin to give."""
+    return [Operation(Do.READ, 0, operation.name, b"") for operation in operations]
 
 
 def _rests(fields: dict[int, bytes]) -> Iterator[Rest]:

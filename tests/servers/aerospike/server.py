@@ -22,9 +22,12 @@ _SECURITY_NOT_SUPPORTED = 51
 
 
 class Server:
-    """Listens on a loopback port and answers clients."""
+    """Listens on a loopback port and answers clients as a server of this build."""
 
-    def __init__(self, port: int = 0, namespace: str = "test") -> None:
+    def __init__(
+        self, port: int = 0, namespace: str = "test", build: queries.Build = queries.BUILD
+    ) -> None:
+        self.build = build
         self.namespace = Namespace(namespace)
         self.indexes = Indexes()
         self.faults = Faults()
@@ -32,8 +35,9 @@ class Server:
         self._connections: set[socket.socket] = set()
         self._listening = socket.create_server(("127.0.0.1", port), backlog=256)
         self.port: int = self._listening.getsockname()[1]
+        told = ".".join(map(str, build))
         self._commands = Commands(self.namespace, self.faults)
-        self._info = Info(self.namespace, self.indexes, f"127.0.0.1:{self.port}")
+        self._info = Info(self.namespace, self.indexes, f"127.0.0.1:{self.port}", told)
 
     def serve_forever(self) -> None:
         """Accept connections until the process ends."""
@@ -98,7 +102,7 @@ class Server:
         try:
             if message.fields.get(Field.NAMESPACE) != self.namespace.name.encode():
                 raise Refused(Result.NAMESPACE)
-            query = queries.Query.of(message, self.indexes)
+            query = queries.Query.of(message, self.indexes, self.build)
             bodies = self._paced(self._found(query), query.records_per_second)
             one_by_one = self.faults.end_scans
             for chunk in _chunks(bodies, limit_bytes=1 if one_by_one else CHUNK_BYTES):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connector.codecs import encode_keys
-from connector.redis.slots import sampled
+from connector.sampling import sampled
 from connector.scan import KeyList, Partition, Scan
 
 

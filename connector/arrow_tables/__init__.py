@@ -1,0 +1,1 @@
+"""Tables kept as Arrow record batches under few keys: what is the same in every store."""
