@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from servers import Server
 
 from connector import PlanExpiredError, StoreSource, WriteOptions, open_store, read_all
 from connector.embedded import serve
@@ -29,11 +28,17 @@ def numbers(shards: ShardedSource) -> Counter[int]:
 EXPECTED = Counter(ROWS.column("n").to_pylist())
 
 
+@pytest.fixture(params=["valkey", "redis", "aerospike"])
+def url(request: pytest.FixtureRequest) -> str:
+    """The URL of each server in turn."""
+    return str(request.getfixturevalue(f"{request.param}_server").url)
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_every_row_once_without_its_key(
-    server: Server, table: str, tmp_path: Path, processes: int
+    url: str, table: str, tmp_path: Path, processes: int
 ) -> None:
-    source = put(server.url, table)
+    source = put(url, table)
     shards = seal(source, cache=tmp_path, version="1", processes=processes)
     assert shards.schema.names == ["n"]
     assert numbers(shards) == EXPECTED
@@ -41,10 +46,8 @@ def test_every_row_once_without_its_key(
     assert (again.stats.misses, again.stats.hits) == (0, len(shards.manifest.shards))
 
 
-def test_a_damaged_shard_is_rebuilt_from_the_server(
-    server: Server, table: str, tmp_path: Path
-) -> None:
-    shards = seal(put(server.url, table), cache=tmp_path, version="1")
+def test_a_damaged_shard_is_rebuilt_from_the_server(url: str, table: str, tmp_path: Path) -> None:
+    shards = seal(put(url, table), cache=tmp_path, version="1")
     path = shards.directory / shards.manifest.shards[1].name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
