@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.types as pt
 from aerospike import predicates
 
-from connector.aerospike.expression_normal import normal
-from connector.aerospike.expression_numbers import GREATEST, LEAST, as_integer, integer_range
+from connector.aerospike.expressions.normal import normal
+from connector.aerospike.expressions.numbers import GREATEST, LEAST, as_integer, integer_range
 from connector.aerospike.records import METADATA
 from connector.codecs import stored_type
 from connector.errors import OptionError

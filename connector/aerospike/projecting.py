@@ -14,8 +14,7 @@ from typing import Any
 from aerospike_helpers import expressions as exp
 from aerospike_helpers.operations import operations
 
-Expression = Any
-"""One of aerospike_helpers.expressions, which has no types; ``compile`` makes what a policy takes."""
+from connector.aerospike.expressions import Expression, all_of
 
 _READING_OPERATIONS = (8, 1, 2)
 
@@ -66,7 +65,7 @@ def passes(bins: Sequence[str], builds: Sequence[str], *, some_needed: bool) -> 
 def conjunction(*conditions: Expression | None) -> Expression | None:
     """The expression that holds where all of these do; None for always."""
     given = [one for one in conditions if one is not None]
-    return exp.And(*given) if len(given) > 1 else given[0] if given else None
+    return all_of(given) if given else None
 
 
 def _version(build: str) -> tuple[int, ...]:

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from aerospike_helpers import expressions as exp
 
-from connector.aerospike import expressions, indexes
+from connector.aerospike import indexes
 from connector.aerospike.connecting import NOT_FOUND, Connection, error_of, translated
+from connector.aerospike.expressions import Expression, compiled
 from connector.aerospike.keys import addresses, unstorable
 from connector.aerospike.options import AerospikeOptions, OnBadField
 from connector.aerospike.partitions import DigestRange
-from connector.aerospike.projecting import Expression, Pass, conjunction, passes
+from connector.aerospike.projecting import Pass, conjunction, passes
 from connector.aerospike.records import Decoder, Layout, Page, ReadCounts, Record, collector, layout
 from connector.batching import capped
 from connector.errors import StoreUnavailableError
@@ -121,7 +122,7 @@ class RecordReader:
             if self.options.on_bad_field is OnBadField.NULL:  # which to the server is no null
                 terms = tuple(term for term in terms if not _asks_for_nulls(term))
             if (told := all_of(terms)) is not None:
-                wanted.append(expressions.compiled(told, scan.schema, key, bins=bins))
+                wanted.append(compiled(told, scan.schema, key, bins=bins))
         if scan.sample is not None:
             wanted.append(exp.LT(exp.DigestMod(_SAMPLED), round(scan.sample * _SAMPLED)))
         return conjunction(*wanted)

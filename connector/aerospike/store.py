@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 
 from connector.aerospike import saved
-from connector.aerospike.blocks import BlockTables
+from connector.aerospike.blocks.tables import BlockTables
 from connector.aerospike.connecting import Connection
 from connector.aerospike.jobs import begin_job, check_table
 from connector.aerospike.options import AerospikeOptions, ModelName, OnBadField

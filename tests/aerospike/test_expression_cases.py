@@ -14,8 +14,8 @@ from aerospike_helpers import HyperLogLog
 from aerospikes import Aerospike
 from expression_rows import FAR, NOTHING, SEND, STRUCT, STRUCTS, TEXTS, passed, put, wanted
 
-from connector.aerospike.expression_patterns import from_re2
 from connector.aerospike.expressions import compiled
+from connector.aerospike.expressions.patterns import from_re2
 from connector.filters import (
     ArrayContains,
     Filter,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from connector.aerospike.block_values import BlockValues, block_set
+from connector.aerospike.blocks.values import BlockValues, block_set
 from connector.aerospike.connecting import Connection
 from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.records import METADATA, ReadCounts

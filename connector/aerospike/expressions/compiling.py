@@ -18,10 +18,10 @@ import pyarrow.types as pt
 from aerospike_helpers import expressions as exp
 from aerospike_helpers.expressions.resources import ResultType
 
-from connector.aerospike.expression_metadata import metadata
-from connector.aerospike.expression_normal import normal
-from connector.aerospike.expression_numbers import booleans, floats, integers
-from connector.aerospike.expression_operands import (
+from connector.aerospike.expressions.metadata import metadata
+from connector.aerospike.expressions.normal import normal
+from connector.aerospike.expressions.numbers import booleans, floats, integers
+from connector.aerospike.expressions.operands import (
     Expression,
     Operand,
     all_of,
@@ -29,7 +29,7 @@ from connector.aerospike.expression_operands import (
     key_operand,
     operand,
 )
-from connector.aerospike.expression_texts import binaries, decimals, texts
+from connector.aerospike.expressions.texts import binaries, decimals, texts
 from connector.aerospike.records import METADATA
 from connector.codecs import stored_type
 from connector.filters import (

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from aerospike_helpers import expressions as exp
 
-from connector.aerospike.expression_numbers import GREATEST, LEAST, as_integer, integer_range
-from connector.aerospike.expression_operands import Expression, Operand, all_of
-from connector.aerospike.expression_texts import texts
+from connector.aerospike.expressions.numbers import GREATEST, LEAST, as_integer, integer_range
+from connector.aerospike.expressions.operands import Expression, Operand, all_of
+from connector.aerospike.expressions.texts import texts
 from connector.aerospike.records import EXPIRY, METADATA, SET, TTL
 from connector.filters import Comparison, FieldTest, In, IsNull
 

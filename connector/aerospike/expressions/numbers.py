@@ -16,7 +16,7 @@ import pyarrow.types as pt
 from aerospike_helpers import expressions as exp
 from aerospike_helpers.expressions.resources import ResultType
 
-from connector.aerospike.expression_operands import (
+from connector.aerospike.expressions.operands import (
     COMPARE,
     Expression,
     Operand,

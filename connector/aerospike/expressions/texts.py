@@ -12,8 +12,8 @@ import aerospike
 from aerospike_helpers import expressions as exp
 from aerospike_helpers.expressions.resources import ResultType
 
-from connector.aerospike.expression_operands import COMPARE, Expression, Operand, all_of, one_of
-from connector.aerospike.expression_patterns import MOST_PATTERN, escaped, from_like, from_re2
+from connector.aerospike.expressions.operands import COMPARE, Expression, Operand, all_of, one_of
+from connector.aerospike.expressions.patterns import MOST_PATTERN, escaped, from_like, from_re2
 from connector.filters import Comparison, FieldTest, In, Like, Match, Operator, Regex, TextMatch
 
 _LAST_CHARACTER, _LAST_BYTE = "\U0010ffff", b"\xff"

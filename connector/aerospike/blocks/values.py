@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from aerospike import exception
 
-from connector.aerospike import block_index, saved
+from connector.aerospike import saved
+from connector.aerospike.blocks import index as block_index
 from connector.aerospike.connecting import NOT_FOUND, Connection, translated
 from connector.aerospike.deleting import delete_rows
 from connector.aerospike.keys import DIGEST

@@ -1,0 +1,1 @@
+"""Tables that are kept as record batches, each in a record."""
