@@ -39,7 +39,7 @@ from connector import (
     open_store,
     read_all,
 )
-from connector.aerospike import block_index
+from connector.aerospike.blocks import index as block_index
 from connector.aerospike.connecting import Connection
 from connector.aerospike.options import AerospikeOptions
 from connector.arrow_tables.index import Chunk, Index
