@@ -20,13 +20,24 @@ from connector.aerospike.keys import addresses, unstorable
 from connector.aerospike.options import AerospikeOptions, OnBadField
 from connector.aerospike.partitions import DigestRange
 from connector.aerospike.projecting import Pass, conjunction, passes
-from connector.aerospike.records import Decoder, Layout, Page, ReadCounts, Record, collector, layout
+from connector.aerospike.records import (
+    METADATA,
+    Decoder,
+    Layout,
+    Page,
+    ReadCounts,
+    Record,
+    collector,
+    layout,
+)
+from connector.aerospike.saved import model_of
 from connector.batching import capped
 from connector.errors import StoreUnavailableError
 from connector.filters import And, Filter, IsNull, Not, Or, all_of, conjuncts
 from connector.filters.values import FieldTest
 from connector.pace import Pace
 from connector.scan import KeyList, Scan
+from connector.schema import is_inferred
 
 _OK, _FILTERED_OUT = 0, 27
 _PAUSE_SECONDS = 0.2  # until the client has looked at the cluster again
@@ -99,7 +110,16 @@ class RecordReader:
     @functools.cached_property
     def _passes(self) -> list[Pass]:
         bins = [*self._layout.bins.values()]
-        return passes(bins, self.connection.builds, some_needed=self._some_needed)
+        builds = self.connection.builds
+        return passes(bins, builds, whole=self._whole, some_needed=self._some_needed)
+
+    @property
+    def _whole(self) -> bool:
+        """Whether every column is wanted of a table whose columns are known, and not given by a user."""
+        scan = self.scan
+        known = is_inferred(scan.schema) or model_of(scan.schema) is not None
+        keyed = () if self.key_bins else scan.key
+        return known and {*scan.schema.names} <= {*self._layout.bins, *keyed, *METADATA.names}
 
     @property
     def _some_needed(self) -> bool:
@@ -172,20 +192,39 @@ class RecordReader:
         return policy
 
     def _scanned(self, partition: DigestRange, one: Pass) -> Iterator[pa.RecordBatch]:
-        """The batches of one query over a partition, as many rows at a time as are about one batch.
+        """The batches of queries over some of the partitions at a time, about as many as make a batch.
+
+        For every page of a query the server goes through all of its partitions that are not done yet: few
+        of them, and a single page, cost it least.
+        """
+        most = min(self.scan.batch_rows, _FIRST_ROWS)
+        done = met = 0
+        while done < partition.count:
+            # How many rows a partition has is seen in the first; an eighth is left to chance.
+            count = most * 7 // 8 * done // max(1, met) if done else 1
+            count = min(max(1, count), partition.count - done)
+            some = replace(partition, begin=partition.begin + done, count=count)
+            for batch in self._queried(some, one, most):
+                yield from self._cut(batch)
+                met += batch.num_rows
+                most = self._page_rows(batch)
+            done += count
+
+    def _queried(self, partition: DigestRange, one: Pass, most: int) -> Iterator[pa.RecordBatch]:
+        """The batches of one query, the first of at most ``most`` rows.
 
         The client asks for the next page where the one before ended, also after a node was lost.
         """
         query, policy = self._query(one), self._policy(partition, one.condition)
         options, decoder = {"nobins": True} if one.no_bins else {}, self._decoder
-        query.max_records = min(self.scan.batch_rows, _FIRST_ROWS)
+        query.max_records = most
         query.paginate()
         while not query.is_done():
             page = Page(len(self._layout.bins))
             self._fill(page, lambda take: query.foreach(take, policy, options))
             if len(page):
                 batch = decoder.batch(page, time.time())
-                yield from self._cut(batch)
+                yield batch
                 query.max_records = self._page_rows(batch)
 
     def _fill(self, page: Page, ask: Callable[[Callable[[int, Record], None]], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -123,12 +124,18 @@ class Page:
 def collector(page: Page, layout: Layout) -> Callable[[int, Record], None]:
     """What puts a record into a page; it takes the partition's number too, as the client gives it."""
     names = tuple(layout.bins.values())
+    pick: Callable[[dict[str, Any]], tuple[Any, ...]] = (
+        itemgetter(*names) if len(names) > 1 else lambda bins: (bins[names[0]],)
+    )
     add_values, add_key, tell = page.values.extend, page.keys.append, page.told.append
 
     def plain(partition: int, record: Record) -> None:
-        key, _, bins = record
-        add_key(key[2])
-        add_values(map(bins.get, names))
+        bins = record[2]
+        add_key(record[0][2])
+        try:
+            add_values(pick(bins))
+        except KeyError:  # most reads leave out the bins that are not there
+            add_values(map(bins.get, names))
 
     def whole(partition: int, record: Record) -> None:
         key, told, *bins = record  # without bins the client hands over two things
