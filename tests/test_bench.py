@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aerospikes import Aerospike
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 PEERS = os.environ.get("TEST_PEERS")
@@ -105,6 +106,27 @@ def test_pushdown(tmp_path: Path) -> None:
     found = run("pushdown", tmp_path, 3000)
     assert len(found["figures"]) == 8
     assert set(found["milliseconds of a small query"]) == {"auto", "off"}
+
+
+@pytest.mark.slow
+def test_aerospike(tmp_path: Path, aerospike_server: Aerospike) -> None:
+    more = ("--url", aerospike_server.url, *(("--peers", PEERS) if PEERS else ()))
+    found = run("aerospike", tmp_path, 2000, more=more)
+    assert found["server"].startswith("Aerospike ")
+    expected = {f"{what}_{n}" for n in (1, 2) for what in ("read", "read_bare", "write_bare")}
+    expected |= {"write_1", "read_2_bins", "read_blocks_1", "filter_pushed", "filter_by_index"}
+    expected |= {"spark_read", "spark_write"}
+    assert expected <= set(found["figures"])
+    assert found["planning_seconds"] > 0
+    assert found["lookup"]["keys"] == 1000
+    assert ("read_2 / java_scan" in found["ratios"]) != ("java client" in found["absent"])
+
+
+def test_aerospike_asks_for_a_server(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPTS / "bench.py"), "aerospike"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "give --url aerospike://HOST:PORT/NAMESPACE" in done.stderr
 
 
 @pytest.mark.slow

@@ -14,11 +14,13 @@ class Settings:
         rows: rows of the table, for a case that grows several tables; empty for the case's own.
         repeats: counted rounds, after one to warm up.
         peers: what ``scripts/peers`` made; None to leave those peers out.
+        url: of a server that runs already, for a case that starts none.
     """
 
     rows: tuple[int, ...] = ()
     repeats: int = 5
     peers: Path | None = None
+    url: str | None = None
 
     def rows_or(self, default: int) -> int:
         """The one number of rows that was asked for, or the default.

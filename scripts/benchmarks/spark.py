@@ -26,8 +26,8 @@ SPARK_REDIS_TUNED: dict[str, dict[str, int]] = {
 
 
 @contextmanager
-def ours(url: str, data: pa.Table) -> Iterator[dict[str, Callable[[], int]]]:
-    """Our work through Spark; nothing where PySpark is not installed."""
+def ours(url: str, data: pa.Table, table: str = TABLE) -> Iterator[dict[str, Callable[[], int]]]:
+    """Our work through Spark, in the format of the URL's scheme; nothing where PySpark is not installed."""
     if not importlib.util.find_spec("pyspark"):
         yield {}
         return
@@ -40,14 +40,15 @@ def ours(url: str, data: pa.Table) -> Iterator[dict[str, Callable[[], int]]]:
     spark.sparkContext.setLogLevel("ERROR")
     frame = spark.createDataFrame(data).repartition(2).cache()
     rows = frame.count()
+    form = url.partition(":")[0]
 
     def read() -> int:
-        found = spark.read.format("redis").option("url", url).option("table", TABLE).load()
+        found = spark.read.format(form).option("url", url).option("table", table).load()
         found.write.format("noop").mode("overwrite").save()
         return rows
 
     def write() -> int:
-        writer = frame.write.format("redis").option("url", url).option("table", TABLE)
+        writer = frame.write.format(form).option("url", url).option("table", table)
         writer.option("key.column", "id").mode("append").save()
         return rows
 
