@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from aerospike_helpers import expressions as exp
-from aerospike_helpers.operations import operations
+from aerospike_helpers.operations import expression_operations, operations
 
 from connector.aerospike.expressions import Expression, all_of
+from connector.aerospike.records import LAST_UPDATE
+from connector.errors import OptionError
 
 _READING_OPERATIONS = (8, 1, 2)
 
@@ -25,7 +27,8 @@ class Pass:
 
     Attributes:
         bins: the bins to select; none for all.
-        operations: the bins to read by operations in place of that.
+        operations: the bins to read by operations in place of that; LAST_UPDATE among them is the time
+            when the record was last written.
         no_bins: whether records come without bins.
         condition: of which records; None for all.
     """
@@ -38,9 +41,15 @@ class Pass:
     def prepare(self, query: Any) -> None:
         """Have a query of the client fetch the bins."""
         if self.operations:
-            query.add_ops([operations.read(name) for name in self.operations])
+            query.add_ops(read_operations(self.operations))
         elif self.bins:
             query.select(*self.bins)
+
+
+def read_operations(names: Sequence[str]) -> list[dict[str, Any]]:
+    """The operations that read bins, and for LAST_UPDATE when the record was last written."""
+    updated = expression_operations.expression_read(LAST_UPDATE, exp.LastUpdateTime().compile())
+    return [updated if name == LAST_UPDATE else operations.read(name) for name in names]
 
 
 def passes(
@@ -49,11 +58,14 @@ def passes(
     """The queries that together give every record, once.
 
     Args:
-        bins: the bins wanted.
+        bins: the bins wanted, LAST_UPDATE among them.
         builds: the versions of the nodes.
         whole: whether these are all bins that records are known to have: then records are sent as they
             are, which costs a server least.
         some_needed: whether only records that have one of the bins are wanted.
+
+    Raises:
+        OptionError: LAST_UPDATE is wanted, and a node cannot tell it.
     """
     if not bins:
         return [Pass(no_bins=True)]
@@ -61,6 +73,11 @@ def passes(
         return [Pass()]
     if all(_version(build) >= _READING_OPERATIONS for build in builds):
         return [Pass(operations=tuple(bins))]
+    if LAST_UPDATE in bins:
+        raise OptionError(
+            f"column {LAST_UPDATE!r} can be read by a scan where every node is 8.1.2 or later, and there is "
+            f"{min(builds, key=_version)}; leave it out, also of the filter"
+        )
     first = Pass(bins=tuple(bins))
     if some_needed:
         return [first]

@@ -19,7 +19,7 @@ from connector.aerospike.expressions import Expression, compiled
 from connector.aerospike.keys import addresses, unstorable
 from connector.aerospike.options import AerospikeOptions, OnBadField
 from connector.aerospike.partitions import DigestRange
-from connector.aerospike.projecting import Pass, conjunction, passes
+from connector.aerospike.projecting import Pass, conjunction, passes, read_operations
 from connector.aerospike.records import (
     METADATA,
     Decoder,
@@ -109,7 +109,7 @@ class RecordReader:
 
     @functools.cached_property
     def _passes(self) -> list[Pass]:
-        bins = [*self._layout.bins.values()]
+        bins = self._layout.names
         builds = self.connection.builds
         return passes(bins, builds, whole=self._whole, some_needed=self._some_needed)
 
@@ -119,7 +119,11 @@ class RecordReader:
         scan = self.scan
         known = is_inferred(scan.schema) or model_of(scan.schema) is not None
         keyed = () if self.key_bins else scan.key
-        return known and {*scan.schema.names} <= {*self._layout.bins, *keyed, *METADATA.names}
+        return (
+            known
+            and not self._layout.updated
+            and {*scan.schema.names} <= {*self._layout.bins, *keyed, *METADATA.names}
+        )
 
     @property
     def _some_needed(self) -> bool:
@@ -220,7 +224,7 @@ class RecordReader:
         query.max_records = most
         query.paginate()
         while not query.is_done():
-            page = Page(len(self._layout.bins))
+            page = Page(len(self._layout.names))
             self._fill(page, lambda take: query.foreach(take, policy, options))
             if len(page):
                 batch = decoder.batch(page, time.time())
@@ -253,14 +257,17 @@ class RecordReader:
 
     def _fetched(self, names: pa.Array, fields: list[pa.Field]) -> Page:
         """The records of keys; those that are not there, or that the server knows unwanted, are left out."""
-        scan, bins = self.scan, [*self._layout.bins.values()]
-        asked = addresses(self.options.in_namespace, scan.table, names, fields)
+        bins, client = [*self._layout.names], self.connection.client
+        asked = addresses(self.options.in_namespace, self.scan.table, names, fields)
         policy = {} if self._condition is None else {"expressions": self._condition.compile()}
         with translated(self.doing):
-            answers = self.connection.client.batch_read(asked, bins, policy).batch_records
+            if self._layout.updated:
+                answers = client.batch_operate(asked, read_operations(bins), policy)
+            else:
+                answers = client.batch_read(asked, bins, policy)
         page = Page(len(bins))
         take = collector(page, self._layout)
-        for answer in answers:
+        for answer in answers.batch_records:
             if answer.result == _OK:
                 take(0, answer.record)
             elif answer.result not in (NOT_FOUND, _FILTERED_OUT):

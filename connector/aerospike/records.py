@@ -17,6 +17,7 @@ from connector.errors import DecodeError
 from connector.scan import Scan
 
 KEY, GENERATION, TTL, EXPIRY, SET = "__key", "__generation", "__ttl", "__expiry", "__set"
+LAST_UPDATE = "__last_update"
 
 METADATA = pa.schema(
     [
@@ -26,11 +27,12 @@ METADATA = pa.schema(
         (TTL, pa.int64()),
         (EXPIRY, pa.timestamp("s", "UTC")),
         (SET, pa.string()),
+        (LAST_UPDATE, pa.timestamp("ms", "UTC")),
     ]
 )
 """What a read can tell of a row beside its columns: its user key as text, bytes in hexadecimal, null where it
 is not stored; its digest; how often it was written; the whole seconds until it expires, and the time when,
-both null for a row that does not; and its set."""
+both null for a row that does not; its set; and when it was last written, by the clock of its node."""
 
 _NEVER = 2**32 - 1  # the ttl of a record that does not expire
 
@@ -67,12 +69,20 @@ class Layout:
             they are bins, or are not wanted.
         bins: the bin of each other column of the table's own.
         metadata: the columns that are told beside them.
+        updated: whether the servers are asked when each record was last written; then the last of what
+            is taken from the bins.
     """
 
     scan: Scan
     key: tuple[pa.Field, ...]
     bins: Mapping[str, str]
     metadata: tuple[str, ...]
+    updated: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is taken from the bins of each record."""
+        return (*self.bins.values(), LAST_UPDATE) if self.updated else tuple(self.bins.values())
 
     @property
     def by_digest(self) -> bool:
@@ -91,9 +101,11 @@ def layout(scan: Scan, names: Mapping[str, str], *, key_bins: bool) -> Layout:
     wanted = scan.output.names
     apart = () if key_bins else scan.key
     keyed = not set(apart).isdisjoint(wanted)
-    told = tuple(name for name in wanted if name in METADATA.names and name not in scan.key)
+    told = [name for name in wanted if name in METADATA.names and name not in scan.key]
     bins = {name: names.get(name, name) for name in wanted if name not in (*apart, *told)}
-    return Layout(scan, tuple(scan.schema.field(n) for n in apart) if keyed else (), bins, told)
+    key = tuple(scan.schema.field(name) for name in apart) if keyed else ()
+    beside = tuple(name for name in told if name != LAST_UPDATE)
+    return Layout(scan, key, bins, beside, LAST_UPDATE in told)
 
 
 @dataclass
@@ -101,7 +113,7 @@ class Page:
     """Records of one request, taken apart: the only place where there is a step for each of them.
 
     Attributes:
-        width: how many bins are wanted of each.
+        width: how many values are wanted of each.
         values: what the bins hold, record by record, None for one that is not there.
         keys: the keys, as the client has them: namespace, set, user key and digest; or, without
             metadata, the user keys alone.
@@ -123,7 +135,7 @@ class Page:
 
 def collector(page: Page, layout: Layout) -> Callable[[int, Record], None]:
     """What puts a record into a page; it takes the partition's number too, as the client gives it."""
-    names = tuple(layout.bins.values())
+    names = layout.names
     pick: Callable[[dict[str, Any]], tuple[Any, ...]] = (
         itemgetter(*names) if len(names) > 1 else lambda bins: (bins[names[0]],)
     )
@@ -191,6 +203,9 @@ class Decoder:
             columns[name] = self._bin(page, name, kind, page.bin(at), dropped)
         for name in layout.metadata:
             columns[name] = _metadata(name, page, now)
+        if layout.updated:
+            times = pa.array(page.bin(len(layout.bins)), pa.timestamp("ns", "UTC"))
+            columns[LAST_UPDATE] = times.cast(METADATA.field(LAST_UPDATE).type, safe=False)
         found = pa.RecordBatch.from_arrays([columns[name] for name in output.names], schema=output)
         if dropped:
             keep = np.ones(len(page), bool)

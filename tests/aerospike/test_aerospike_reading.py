@@ -385,3 +385,32 @@ def test_by_a_secondary_index(aerospike_server: Aerospike, table: str, index: st
         assert found("a IS NULL") == [None] * 60
     finally:
         raw.index_remove(aerospike_server.namespace, name)
+
+
+def test_what_was_written_since(
+    store: Store, aerospike_server: Aerospike, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(aerospike_server, table, rows(20))
+    found = read_all(store.source(table, columns=["__key", "a", "__last_update"]))
+    assert found.schema.field("__last_update").type == pa.timestamp("ms", "UTC")
+    last = max(found.column("__last_update").to_pylist())
+    assert abs(last.timestamp() - time.time()) < 60
+    time.sleep(0.005)
+    put(aerospike_server, table, {i: {"a": -i} for i in (3, 16)})
+    since = f"__last_update > TIMESTAMP '{last.isoformat(' ')}'"
+    assert pairs(store.source(table, columns=["__key"], filter=since), "__key") == [(3,), (16,)]
+    assert pairs(store.source(table, filter=f"NOT ({since})"), "__key") == [
+        (i,) for i in range(20) if i not in (3, 16)
+    ]
+    by_key = store.source(
+        table, columns=["a", "__last_update"], filter=f"__key IN (2, 3) AND {since}"
+    )
+    assert pairs(by_key, "a") == [(-3,)]
+    alone = read_all(store.source(table, columns=["__last_update"]))
+    assert alone.num_rows == 20 and alone.column(0).null_count == 0
+    monkeypatch.setattr("connector.aerospike.connecting.Connection.builds", ["7.2.0.1"])
+    with (
+        open_store(aerospike_server.url) as older,
+        pytest.raises(OptionError, match=r"__last_update.*7\.2\.0\.1"),
+    ):
+        read_all(older.source(table, columns=["__last_update"]))

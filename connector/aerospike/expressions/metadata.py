@@ -10,13 +10,14 @@ from aerospike_helpers import expressions as exp
 from connector.aerospike.expressions.numbers import GREATEST, LEAST, as_integer, integer_range
 from connector.aerospike.expressions.operands import Expression, Operand, all_of
 from connector.aerospike.expressions.texts import texts
-from connector.aerospike.records import EXPIRY, METADATA, SET, TTL
+from connector.aerospike.records import EXPIRY, LAST_UPDATE, METADATA, SET, TTL
 from connector.filters import Comparison, FieldTest, In, IsNull
 
 _SLACK_SECONDS = 300
 """How far the clocks of client and server may be apart, and a record read after the server looked at it."""
 
 _NANOSECONDS = 10**9
+_MILLISECOND = 10**6  # nanoseconds
 
 
 def metadata(test: FieldTest, negated: bool) -> Expression | None:
@@ -28,6 +29,8 @@ def metadata(test: FieldTest, negated: bool) -> Expression | None:
         return _time(test, negated, exp.TTL(), 1)
     if name == EXPIRY:
         return _time(test, negated, exp.VoidTime(), _NANOSECONDS)
+    if name == LAST_UPDATE:
+        return _updated(test, negated)
     return None
 
 
@@ -37,6 +40,23 @@ def _set(test: FieldTest, negated: bool) -> Expression | None:
     if isinstance(test, IsNull):
         return of.held if negated else of.missing
     return texts(test, negated, of)
+
+
+def _updated(test: FieldTest, negated: bool) -> Expression | None:
+    """Every record has such a time, of which the server keeps milliseconds and tells nanoseconds."""
+    if isinstance(test, IsNull) or (isinstance(test, In) and negated):
+        return None
+    kind = METADATA.field(LAST_UPDATE).type
+    if isinstance(test, In):
+        wanted = [as_integer(one, kind) for one in test.values]
+        low, high = min(wanted), max(wanted)
+    elif isinstance(test, Comparison):
+        low, high = integer_range(test.operator, as_integer(test.value, kind))
+    else:
+        return None
+    first, last = low * _MILLISECOND, (high + 1) * _MILLISECOND
+    terms = [exp.GE(exp.LastUpdateTime(), min(max(first, 0), GREATEST))]
+    return all_of([*terms, exp.LT(exp.LastUpdateTime(), last)] if last <= GREATEST else terms)
 
 
 def _time(test: FieldTest, negated: bool, value: Expression, unit: int) -> Expression | None:
