@@ -83,6 +83,25 @@ class RecordReader:
             if len(page):
                 yield from self._cut(decoder.batch(page, time.time()))
 
+    def look_up(self, names: pa.Array, fields: list[pa.Field]) -> list[pa.Array]:
+        """The columns of encoded keys, a row for each in their order, of nulls where there is no record.
+
+        For a scan of neither key columns nor metadata.
+        """
+        bad, _ = unstorable(names, fields)
+        if bad.true_count:
+            good = pc.invert(bad)
+            place = pc.if_else(good, pc.subtract(pc.cumulative_sum(good.cast(pa.int64())), 1), None)
+            return [column.take(place) for column in self.look_up(names.filter(good), fields)]
+        decoder, most = self._decoder, self.options.batch_max
+        batches = [
+            decoder.batch(self._fetched(names.slice(start, most), fields, with_missing=True), 0)
+            for start in range(0, len(names), most)
+        ]
+        nothing = pa.RecordBatch.from_pylist([], schema=self.scan.output)
+        columns: list[pa.Array] = pa.concat_batches(batches or [nothing]).columns
+        return columns
+
     def count(self, partition: DigestRange) -> int:
         """How many records there are in a partition, without reading a bin."""
         counter = itertools.count()
@@ -255,8 +274,17 @@ class RecordReader:
         rows: int = self.scan.batch_bytes * max(1, before.num_rows) // max(1, before.nbytes)
         return max(1, min(self.scan.batch_rows, rows))
 
-    def _fetched(self, names: pa.Array, fields: list[pa.Field]) -> Page:
-        """The records of keys; those that are not there, or that the server knows unwanted, are left out."""
+    def _fetched(
+        self, names: pa.Array, fields: list[pa.Field], *, with_missing: bool = False
+    ) -> Page:
+        """The records of keys, as the servers find them.
+
+        Args:
+            names: the encoded keys.
+            fields: the key columns.
+            with_missing: whether there are nulls for those that are not there; else they are left out,
+                as are those that the server knows unwanted.
+        """
         bins, client = [*self._layout.names], self.connection.client
         asked = addresses(self.options.in_namespace, self.scan.table, names, fields)
         policy = {} if self._condition is None else {"expressions": self._condition.compile()}
@@ -274,6 +302,8 @@ class RecordReader:
                 raise error_of(answer.result)(
                     f"{self.doing}: the server refused to read key {answer.key[2]!r} (code {answer.result})"
                 )
+            elif with_missing:
+                page.add_missing()
         return page
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -93,6 +93,20 @@ class RecordTables:
         if isinstance(partition, DigestRange) and whole and not dropping:
             return self._reader(scan, ReadCounts()).count(partition)
         return None
+
+    def finder(self, scan: Scan) -> Callable[[pa.Array], list[pa.Array]] | None:
+        """What ``connector.lookup.Lookup`` finds rows by; None where it takes a read.
+
+        Args:
+            scan: what is looked up; it has the key columns first.
+        """
+        names = scan.output.names[len(scan.key) :]
+        dropping = self.options.on_bad_field is OnBadField.DROP
+        if not names or dropping or not {*names}.isdisjoint(METADATA.names):
+            return None
+        reader = self._reader(scan.select(*names), ReadCounts())
+        fields = [scan.schema.field(name) for name in scan.key]
+        return lambda keys: reader.look_up(keys, fields)
 
     def statistics(self, scan: Scan) -> Statistics:
         """Exact of up to 4,096 rows; of more, as the nodes count them, some that expired among them."""

@@ -128,6 +128,11 @@ class Page:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def add_missing(self) -> None:
+        """Put nulls in the place of a record that is not there."""
+        self.keys.append(None)
+        self.values.extend([None] * self.width)
+
     def bin(self, at: int) -> list[Any]:
         """What one of the wanted bins holds in each record."""
         return self.values[at :: self.width]

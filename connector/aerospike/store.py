@@ -15,11 +15,11 @@ from connector.aerospike.record_tables import RecordTables
 from connector.aerospike.records import METADATA, ReadCounts
 from connector.errors import SchemaError, TableNotFoundError
 from connector.jobs import WriteJob, WriteMode, WriteOptions, WriteResult, chosen_key
-from connector.lookup import Keys, encoded
+from connector.lookup import Keys, Lookup, encoded
 from connector.scan import Partition, Scan
 from connector.schema import key_of
 from connector.statistics import Statistics
-from connector.store import Store
+from connector.store import Store, StoreSource
 
 
 class AerospikeStore(Store):
@@ -162,6 +162,11 @@ class AerospikeStore(Store):
                 f"{asked.value!r}; leave option 'model' out, or write with mode overwrite"
             )
         return noted or asked or ModelName.RECORD
+
+    def _lookup(self, source: StoreSource) -> Lookup:
+        scan = source.scan
+        found = self._records.finder(scan) if self.finds_by_key(scan) else None
+        return super()._lookup(source) if found is None else Lookup(scan, found)
 
     def _countable(self, scan: Scan) -> Scan:
         dropping = self._options.on_bad_field is OnBadField.DROP  # for a value of any column

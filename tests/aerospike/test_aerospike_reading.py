@@ -414,3 +414,33 @@ def test_what_was_written_since(
         pytest.raises(OptionError, match=r"__last_update.*7\.2\.0\.1"),
     ):
         read_all(older.source(table, columns=["__last_update"]))
+
+
+def test_lookups_of_what_is_there_and_what_is_not(aerospike_server: Aerospike, table: str) -> None:
+    texts = {f"k{i}": {"a": i, "b": f"b{i}"} for i in range(50)}
+    put(aerospike_server, table, {**texts, "none": {"c": 1}})
+    asked = ["k7", "gone", "k7", "none", "k1\x00", "k49", "k1"]
+    with open_store(aerospike_server.url, batch_max=3) as store:
+        found = store.lookup(table, asked, ["b", "a"])
+        assert found.column("__key").to_pylist() == asked
+        assert found.column("a").to_pylist() == [7, None, 7, None, None, 49, 1]
+        assert found.column("b").to_pylist() == ["b7", None, "b7", None, None, "b49", "b1"]
+        nothing = store.lookup(table, ["x\x00"], ["a"])
+        assert nothing.to_pylist() == [{"__key": "x\x00", "a": None}]
+        told = store.lookup(table, ["k3", "gone"], ["__generation", "a", "__last_update"])
+        assert told.column("__generation").to_pylist() == [1, None]
+        assert told.column("__last_update").null_count == 1
+        assert store.source(table, keys=["k1\x00", "k2"]).partitions()
+        by_key = store.source(table, filter="__key IN ('k1', 'gone')", columns=["a"])
+        assert pairs(by_key, "a") == [(1,)]
+    put(aerospike_server, table, {"k5": {"a": "no number"}})
+    with open_store(aerospike_server.url, on_bad_field="null") as store:
+        assert store.lookup(table, ["k5", "k6"], ["a"]).column("a").to_pylist() == [None, 6]
+    with open_store(aerospike_server.url, on_bad_field="drop") as store:
+        found = store.lookup(table, ["k5", "k6"], ["a", "b"])
+        assert found.column("b").to_pylist() == [None, "b6"]
+    with (
+        open_store(aerospike_server.url) as store,
+        pytest.raises(DecodeError, match="column 'a'.*'k5'"),
+    ):
+        store.lookup(table, ["k5", "k6"], ["a"])
