@@ -7,42 +7,31 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from aerospike_helpers import expressions as exp
 
-from connector.aerospike import indexes
+from connector.aerospike.asking import Asking
 from connector.aerospike.connecting import NOT_FOUND, Connection, error_of, translated
-from connector.aerospike.expressions import Expression, compiled
 from connector.aerospike.keys import addresses, unstorable
-from connector.aerospike.options import AerospikeOptions, OnBadField
+from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.partitions import DigestRange
-from connector.aerospike.projecting import Pass, conjunction, passes, read_operations
+from connector.aerospike.projecting import Pass, read_operations
 from connector.aerospike.records import (
-    METADATA,
     Decoder,
-    Layout,
     Page,
     ReadCounts,
     Record,
     collector,
-    layout,
 )
-from connector.aerospike.saved import model_of
 from connector.batching import capped
 from connector.errors import StoreUnavailableError
-from connector.filters import And, Filter, IsNull, Not, Or, all_of, conjuncts
-from connector.filters.values import FieldTest
 from connector.pace import Pace
 from connector.scan import KeyList, Scan
-from connector.schema import is_inferred
 
 _OK, _FILTERED_OUT = 0, 27
 _PAUSE_SECONDS = 0.2  # until the client has looked at the cluster again
 _FIRST_ROWS = 256  # of a partition, to learn how large its rows are
-_SAMPLED = 999_983  # a prime: a share of its residues is chosen apart from those of partitions
 
 
 @dataclass(frozen=True)
@@ -67,7 +56,7 @@ class RecordReader:
 
     def read(self, partition: DigestRange) -> Iterator[pa.RecordBatch]:
         """The batches of a partition; nothing stays open between two of them."""
-        for one in self._passes:
+        for one in self._asking.passes:
             yield from self._scanned(partition, one)
 
     def find(self, keys: KeyList) -> Iterator[pa.RecordBatch]:
@@ -105,8 +94,9 @@ class RecordReader:
     def count(self, partition: DigestRange) -> int:
         """How many records there are in a partition, without reading a bin."""
         counter = itertools.count()
-        query = self._query(Pass(no_bins=True))
-        policy = self._policy(partition, None)
+        bare = Pass(no_bins=True)
+        query = self._asking.query(bare)
+        policy = self._asking.policy(partition, bare)
         self.connection.run(
             self.doing, lambda: query.foreach(lambda *_: next(counter), policy, {"nobins": True})
         )
@@ -114,7 +104,7 @@ class RecordReader:
 
     @property
     def _decoder(self) -> Decoder:
-        return Decoder(self._layout, self.options.on_bad_field, self.doing, self.counts)
+        return Decoder(self._asking.layout, self.options.on_bad_field, self.doing, self.counts)
 
     def _cut(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """The wanted rows of a batch, within the limits of the scan."""
@@ -122,97 +112,8 @@ class RecordReader:
         return capped([scan.filtered(batch)], scan.batch_rows, scan.batch_bytes)
 
     @functools.cached_property
-    def _layout(self) -> Layout:
-        names = dict(self.options.bin_names)
-        return layout(self.scan.unfiltered, names, key_bins=self.key_bins)
-
-    @functools.cached_property
-    def _passes(self) -> list[Pass]:
-        bins = self._layout.names
-        builds = self.connection.builds
-        return passes(bins, builds, whole=self._whole, some_needed=self._some_needed)
-
-    @property
-    def _whole(self) -> bool:
-        """Whether every column is wanted of a table whose columns are known, and not given by a user."""
-        scan = self.scan
-        known = is_inferred(scan.schema) or model_of(scan.schema) is not None
-        keyed = () if self.key_bins else scan.key
-        return (
-            known
-            and not self._layout.updated
-            and {*scan.schema.names} <= {*self._layout.bins, *keyed, *METADATA.names}
-        )
-
-    @property
-    def _some_needed(self) -> bool:
-        """Whether the filter lets only records through that have one of the bins."""
-        return self.scan.filter is not None and any(
-            isinstance(term, FieldTest)
-            and not isinstance(term, IsNull)
-            and term.path[0] in self._layout.bins
-            for term in conjuncts(self.scan.filter)
-        )
-
-    @functools.cached_property
-    def _condition(self) -> Expression | None:
-        """What the server can tell of the rows that are wanted."""
-        scan = self.scan
-        wanted = []
-        if scan.filter is not None:
-            key, bins = () if self.key_bins else scan.key, dict(self.options.bin_names)
-            terms = conjuncts(scan.filter)
-            if self.options.on_bad_field is OnBadField.NULL:  # which to the server is no null
-                terms = tuple(term for term in terms if not _asks_for_nulls(term))
-            if (told := all_of(terms)) is not None:
-                wanted.append(compiled(told, scan.schema, key, bins=bins))
-        if scan.sample is not None:
-            wanted.append(exp.LT(exp.DigestMod(_SAMPLED), round(scan.sample * _SAMPLED)))
-        return conjunction(*wanted)
-
-    @functools.cached_property
-    def _index_use(self) -> indexes.IndexUse | None:
-        """The secondary index to ask in place of a scan."""
-        scan, options = self.scan, self.options
-        if options.sindex == indexes.OFF or (
-            scan.filter is None and options.sindex == indexes.AUTO
-        ):
-            return None
-        listed = f"sindex-list:namespace={options.in_namespace};b64=true"
-        first, *others = [indexes.parse(answer) for answer in self.connection.info(listed)]
-        known = [
-            replace(one, ready=one.ready and all(one in some for some in others)) for one in first
-        ]
-        return indexes.chosen(
-            scan.filter,
-            scan.schema,
-            known,
-            options.sindex,
-            table=scan.table,
-            key=() if self.key_bins else scan.key,
-            bins=dict(options.bin_names),
-        )
-
-    def _query(self, one: Pass) -> Any:
-        query = self.connection.client.query(self.options.in_namespace, self.scan.table)
-        if self._index_use is not None:
-            query.where(self._index_use.predicate)
-        if self.options.records_per_second is not None:
-            query.records_per_second = self.options.records_per_second
-        one.prepare(query)
-        return query
-
-    def _policy(self, partition: DigestRange, condition: Expression | None) -> dict[str, Any]:
-        residue = None
-        if partition.modulo > 1:
-            residue = exp.Eq(exp.DigestMod(partition.modulo), partition.residue)
-        policy: dict[str, Any] = {
-            "partition_filter": {"begin": partition.begin, "count": partition.count}
-        }
-        wanted = conjunction(residue, self._condition, condition)
-        if wanted is not None:
-            policy["expressions"] = wanted.compile()
-        return policy
+    def _asking(self) -> Asking:
+        return Asking(self.scan, self.connection, self.options, self.key_bins)
 
     def _scanned(self, partition: DigestRange, one: Pass) -> Iterator[pa.RecordBatch]:
         """The batches of queries over some of the partitions at a time, about as many as make a batch.
@@ -238,12 +139,12 @@ class RecordReader:
 
         The client asks for the next page where the one before ended, also after a node was lost.
         """
-        query, policy = self._query(one), self._policy(partition, one.condition)
+        query, policy = self._asking.query(one), self._asking.policy(partition, one)
         options, decoder = {"nobins": True} if one.no_bins else {}, self._decoder
         query.max_records = most
         query.paginate()
         while not query.is_done():
-            page = Page(len(self._layout.names))
+            page = Page(len(self._asking.layout.names))
             self._fill(page, lambda take: query.foreach(take, policy, options))
             if len(page):
                 batch = decoder.batch(page, time.time())
@@ -258,7 +159,7 @@ class RecordReader:
         until: float | None = None
         while True:
             before = len(page)
-            take = collector(page, self._layout)
+            take = collector(page, self._asking.layout)
             try:
                 return self.connection.run(self.doing, functools.partial(ask, take))
             except StoreUnavailableError:
@@ -285,16 +186,20 @@ class RecordReader:
             with_missing: whether there are nulls for those that are not there; else they are left out,
                 as are those that the server knows unwanted.
         """
-        bins, client = [*self._layout.names], self.connection.client
+        bins, client = [*self._asking.layout.names], self.connection.client
         asked = addresses(self.options.in_namespace, self.scan.table, names, fields)
-        policy = {} if self._condition is None else {"expressions": self._condition.compile()}
+        policy = (
+            {}
+            if self._asking.condition is None
+            else {"expressions": self._asking.condition.compile()}
+        )
         with translated(self.doing):
-            if self._layout.updated:
+            if self._asking.layout.updated:
                 answers = client.batch_operate(asked, read_operations(bins), policy)
             else:
                 answers = client.batch_read(asked, bins, policy)
         page = Page(len(bins))
-        take = collector(page, self._layout)
+        take = collector(page, self._asking.layout)
         for answer in answers.batch_records:
             if answer.result == _OK:
                 take(0, answer.record)
@@ -305,9 +210,3 @@ class RecordReader:
             elif with_missing:
                 page.add_missing()
         return page
-
-
-def _asks_for_nulls(filter: Filter) -> bool:
-    if isinstance(filter, And | Or):
-        return any(map(_asks_for_nulls, filter.terms))
-    return _asks_for_nulls(filter.term) if isinstance(filter, Not) else isinstance(filter, IsNull)
