@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyspark.sql.datasource import DataSource, DataSourceReader
 from pyspark.sql.types import StructType
 
-from connector.errors import OptionError, SchemaError
+from connector.errors import ConnectorError, OptionError, SchemaError, TableNotFoundError
 from connector.jobs import WriteMode, WriteOptions
 from connector.options import Options, parse_options
 from connector.registry import store_class
@@ -34,6 +34,12 @@ class StoreDataSource(DataSource):
 
     scheme: ClassVar[str]
     """The URL scheme by which the store is registered; also the name of the format."""
+
+    texts: ClassVar[bool]
+    """Whether the store keeps flat values as text, which can be parsed as any type."""
+
+    unknown: ClassVar[tuple[type[ConnectorError], ...]] = (SchemaError,)
+    """What says that the columns of a table are not to be found out, and the user may tell them."""
 
     @classmethod
     def name(cls) -> str:
@@ -95,12 +101,14 @@ class StoreDataSource(DataSource):
         try:
             source = self._source()
         except (
-            SchemaError
-        ):  # not saved, and not to be inferred: then the user's word is taken for it
+            self.unknown
+        ):  # neither saved nor to be inferred: then the user's word is taken for it
             return self._source(arrow_schema(wanted))
         store = pooled(self.scheme, self._store)
         stored = store.with_metadata(source.scan.schema, wanted.names)
-        return source.reading(requested(stored, wanted), wanted.names, self._table.filter)
+        return source.reading(
+            requested(stored, wanted, texts=self.texts), wanted.names, self._table.filter
+        )
 
     def _source(self, schema: pa.Schema | None = None) -> PooledSource:
         table = self._table
@@ -125,6 +133,7 @@ class RedisDataSource(StoreDataSource):
     """
 
     scheme = "redis"
+    texts = True
 
 
 class AerospikeDataSource(StoreDataSource):
@@ -134,6 +143,8 @@ class AerospikeDataSource(StoreDataSource):
     """
 
     scheme = "aerospike"
+    texts = False
+    unknown = (SchemaError, TableNotFoundError)  # a set without records is not there
 
 
 def parse_table_options(scheme: str, given: dict[str, str]) -> tuple[TableOptions, Options]:

@@ -29,7 +29,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import types as st
 
 from connector.errors import SchemaError
-from connector.schema import conform, is_inferred
+from connector.schema import conform, is_inferred, key_of
 from spark_ext.versions import HAS_TIME, SPARK_VERSION, UNSTORABLE, to_arrow_schema
 
 _MOST_DIGITS = 38
@@ -139,11 +139,16 @@ def fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     return conform(batch, schema)
 
 
-def requested(stored: pa.Schema, wanted: st.StructType) -> pa.Schema:
+def requested(stored: pa.Schema, wanted: st.StructType, *, texts: bool) -> pa.Schema:
     """The stored columns, with those that are wanted otherwise in the types wanted.
 
-    Flat columns are stored as text, which is parsed as the wanted type right away; the others are
-    read as what they are stored as, and ``fit`` casts them.
+    What the store can read as the type wanted is read so right away; the others are read as what they
+    are stored as, and ``fit`` casts them.
+
+    Args:
+        stored: the columns of the table.
+        wanted: those wanted, in the types wanted.
+        texts: whether flat columns are stored as text, which can be parsed as any type.
 
     Raises:
         SchemaError: the stored schema is a saved one, and has no such column.
@@ -158,13 +163,25 @@ def requested(stored: pa.Schema, wanted: st.StructType) -> pa.Schema:
                 f"there is no column {field.name!r} to read; there are {', '.join(stored.names)}"
             )
         found = stored.field(at)
-        if (
-            _is_text(found.type)
-            and spark_type(found.name, found.type) != wanted[found.name].dataType
-        ):
+        parsed = _is_text(found.type) if texts else _is_same_value(stored, found, field.type)
+        if parsed and spark_type(found.name, found.type) != wanted[found.name].dataType:
             stored = stored.set(at, field.remove_metadata())
     return stored
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return not (pt.is_nested(kind) or pt.is_time(kind) or pt.is_duration(kind))
+
+
+def _is_same_value(stored: pa.Schema, found: pa.Field, wanted: pa.DataType) -> bool:
+    """Whether a store of typed values keeps values of both types as the same.
+
+    A type that was inferred tells only what is kept. That of a key column says how rows are found by it.
+    """
+    if pt.is_integer(found.type) and pt.is_integer(wanted):
+        return True
+    if not is_inferred(stored) or found.name in key_of(stored):
+        return False
+    if pt.is_integer(found.type):
+        return bool(pt.is_floating(wanted) or pt.is_temporal(wanted))
+    return bool(pt.is_string(found.type) and pt.is_decimal(wanted))

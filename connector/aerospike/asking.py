@@ -9,9 +9,10 @@ from typing import Any
 from aerospike_helpers import expressions as exp
 
 from connector.aerospike import indexes
+from connector.aerospike.choices import OnBadField
 from connector.aerospike.connecting import Connection
 from connector.aerospike.expressions import Expression, compiled
-from connector.aerospike.options import AerospikeOptions, OnBadField
+from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.partitions import DigestRange
 from connector.aerospike.projecting import Pass, conjunction
 from connector.aerospike.projecting import passes as passes_of

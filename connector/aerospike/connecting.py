@@ -13,7 +13,8 @@ from typing import Any
 import aerospike
 from aerospike import exception
 
-from connector.aerospike.options import AerospikeOptions, AuthMode, CommitLevel, Replica
+from connector.aerospike.choices import AuthMode, CommitLevel, Replica
+from connector.aerospike.options import AerospikeOptions
 from connector.errors import (
     AuthenticationError,
     OptionError,

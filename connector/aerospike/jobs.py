@@ -16,7 +16,7 @@ from connector.aerospike.options import MOST_BIN_NAME, AerospikeOptions
 from connector.aerospike.overwriting import time_before
 from connector.aerospike.policies import MOST_TTL
 from connector.aerospike.records import GENERATION, METADATA
-from connector.aerospike.saved import SET, has_key_bins, with_key_bins
+from connector.aerospike.saved import SET, appended, has_key_bins, with_key_bins
 from connector.codecs import stored_type
 from connector.errors import OptionError, SchemaError
 from connector.jobs import (
@@ -27,7 +27,6 @@ from connector.jobs import (
     chosen_key,
     chosen_ttl_column,
 )
-from connector.schema import check_append
 
 _MOST_SET_NAME = 63  # bytes
 _NO_SET_NAME = ":;\0"  # to truncate such a set would empty that of the name before the sign
@@ -84,7 +83,7 @@ def begin_job(
     plain = pa.schema([_stored_field(item) for item in schema if item.name not in apart])
     known = stored if options.mode is WriteMode.APPEND else None
     if known is not None:
-        check_append(table, known, plain, key, add=options.evolution is SchemaEvolution.ADD)
+        appended(table, known, plain, key, add=options.evolution is SchemaEvolution.ADD)
     in_bins = _in_bins(table, key, known, store)
     extra = [item.remove_metadata() for item in schema if item.name in apart]
     job = RecordJob(table, with_key_bins(pa.schema([*plain, *extra]), in_bins), key, options, ttl)

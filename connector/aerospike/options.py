@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from connector.aerospike import connect_names
+from connector.aerospike.choices import (
+    AuthMode,
+    CommitLevel,
+    Expiry,
+    GenerationPolicy,
+    ModelName,
+    NullBins,
+    OnBadField,
+    Replica,
+)
 from connector.arrow_tables.compression import ArrowCompression
 from connector.errors import OptionError
 from connector.options import (
@@ -22,84 +32,25 @@ from connector.options import (
 )
 
 DEFAULT_PORT = 3000
+_UNTOLD_PORT = 0
 MOST_BIN_NAME = 15
 """Characters in the name of a bin, at most."""
-
-
-class AuthMode(enum.Enum):
-    """Who checks the user: the server itself, another service it asks, or the client's certificate."""
-
-    INTERNAL = "internal"
-    EXTERNAL = "external"
-    EXTERNAL_INSECURE = "external-insecure"
-    PKI = "pki"
-
-
-class Replica(enum.Enum):
-    """Which copy of a record is read."""
-
-    SEQUENCE = "sequence"
-    MASTER = "master"
-    ANY = "any"
-    PREFER_RACK = "prefer-rack"
-
-
-class CommitLevel(enum.Enum):
-    """When a record is written: with all its copies, or with the master's alone."""
-
-    ALL = "all"
-    MASTER = "master"
-
-
-class GenerationPolicy(enum.Enum):
-    """When a row with a ``__generation`` is written: always, or if the record still has that one."""
-
-    IGNORE = "ignore"
-    EQUAL = "equal"
-    GREATER = "greater"
-
-
-class NullBins(enum.Enum):
-    """What a null does to its bin when a row is merged: it removes it, or leaves it as it is."""
-
-    REMOVE = "remove"
-    SKIP = "skip"
-
-
-class Expiry(enum.Enum):
-    """When a written record expires that no ttl is given for.
-
-    KEEP leaves the expiry of a record that was there as it is.
-    """
-
-    KEEP = "keep"
-    NAMESPACE = "namespace"
-    NEVER = "never"
-
-
-class ModelName(enum.Enum):
-    """How a table is kept: a record for each row, or record batches, each in a record."""
-
-    RECORD = "record"
-    ARROW = "arrow"
-
-
-class OnBadField(enum.Enum):
-    """What to do with a bin whose value is not of its column's type."""
-
-    ERROR = "error"
-    NULL = "null"
-    DROP = "drop"
 
 
 def aerospike_url(text: str) -> str:
     """Check that a URL names a host."""
     try:
         parts = urlsplit(text)
-        fine = bool(parts.hostname) and parts.scheme == "aerospike" and parts.port is not False
-    except ValueError:
+        fine = bool(parts.hostname and (parts.port or DEFAULT_PORT))
+    except ValueError:  # the port is no number
         fine = False
-    if not fine or parts.query or parts.fragment or "/" in parts.path.strip("/"):
+    if (
+        not fine
+        or parts.scheme != "aerospike"
+        or parts.query
+        or parts.fragment
+        or "/" in parts.path.strip("/")
+    ):
         raise ValueError(
             "expected aerospike://user:password@host:port/namespace, special characters of the password "
             "written as %2F and the like"
@@ -123,6 +74,11 @@ def bin_names(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
+def on_mistyped(text: str) -> OnBadField:
+    """Parse whether values of other types than their columns' are nulls, as Aerospike Connect has it."""
+    return OnBadField.NULL if boolean(text) else OnBadField.ERROR
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AerospikeOptions(Options):
     """How to reach an Aerospike cluster, and how to talk to it."""
@@ -134,11 +90,17 @@ class AerospikeOptions(Options):
         show=masked_url,
     )
     nodes: tuple[tuple[str, int], ...] = option(
-        addresses(DEFAULT_PORT),
+        addresses(_UNTOLD_PORT),
         doc="`host:port,...`: further nodes to ask where the first does not answer; without `url`, all "
         "of them",
         default=(),
         aliases=("aerospike.seedhost", "aerospike.seed-nodes"),
+    )
+    port: int = option(
+        whole(1, 65535),
+        doc="port of those `nodes` that are named without one",
+        default=DEFAULT_PORT,
+        aliases=("aerospike.port",),
     )
     namespace: str | None = option(
         doc="the namespace, where the URL has none", default=None, aliases=("aerospike.namespace",)
@@ -244,6 +206,7 @@ class AerospikeOptions(Options):
         doc="a value that is not of its column's type, or a record without the key it was written with: "
         "`error`, `null` (read as null, counted), or `drop` (leave its row out, counted)",
         default=OnBadField.ERROR,
+        renamed={"aerospike.schema.flexible": on_mistyped},
     )
     bin_names: tuple[tuple[str, str], ...] = option(
         bin_names,
@@ -255,6 +218,7 @@ class AerospikeOptions(Options):
         "of the one to ask",
         default="auto",
         aliases=("aerospike.sindex",),
+        renamed=connect_names.OF_SINDEX,
     )
     records_per_second: int | None = option(
         whole(1),
@@ -274,6 +238,7 @@ class AerospikeOptions(Options):
         "are stored as bins",
         default=True,
         aliases=("aerospike.sendkey", "aerospike.send-key"),
+        renamed=connect_names.OF_SEND_KEY,
     )
     null_bins: NullBins = option(
         choice(NullBins),
@@ -285,6 +250,7 @@ class AerospikeOptions(Options):
         doc="writing without a ttl: `keep` the expiry that a record has (a new or replaced one gets that of "
         "the namespace), the `namespace`'s default, or `never`",
         default=Expiry.KEEP,
+        renamed=connect_names.OF_EXPIRY,
     )
     generation_policy: GenerationPolicy = option(
         choice(GenerationPolicy),
@@ -292,6 +258,7 @@ class AerospikeOptions(Options):
         "generation is `equal` to it, or the row's is `greater`; other rows are refused",
         default=GenerationPolicy.IGNORE,
         aliases=("aerospike.generationpolicy", "aerospike.generation.policy"),
+        renamed=connect_names.OF_GENERATION,
     )
     commit_level: CommitLevel = option(
         choice(CommitLevel),
@@ -322,6 +289,13 @@ class AerospikeOptions(Options):
         default=False,
         aliases=("aerospike.durabledelete", "aerospike.durable-delete"),
     )
+    feature_key: None = option(
+        connect_names.no_licence,
+        doc="of Aerospike Connect; has no effect, and a warning says so: no licence is needed",
+        default=None,
+        secret=True,
+        aliases=("aerospike.featurekey", "aerospike.keypath"),
+    )
 
     def __post_init__(self) -> None:
         if self.url is None and not self.nodes:
@@ -351,7 +325,8 @@ class AerospikeOptions(Options):
         """The hosts to ask first, with their ports."""
         parts = urlsplit(self.url or "")
         first = ((parts.hostname, parts.port or DEFAULT_PORT),) if parts.hostname else ()
-        return (*first, *self.nodes)
+        others = tuple((host, port or self.port) for host, port in self.nodes)
+        return (*first, *others)
 
     @property
     def login(self) -> tuple[str | None, str | None]:
@@ -368,5 +343,5 @@ class AerospikeOptions(Options):
         if self.url is not None:
             host = url_location(self.url).removesuffix("/").removesuffix(f"/{self._url_namespace}")
         else:
-            host = "aerospike://" + ",".join(f"{host}:{port}" for host, port in self.nodes)
+            host = "aerospike://" + ",".join(f"{host}:{port}" for host, port in self.seeds)
         return f"{host}/{self.in_namespace}"

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from connector.aerospike.options import AerospikeOptions, CommitLevel, Expiry, GenerationPolicy
+from connector.aerospike.choices import CommitLevel, Expiry, GenerationPolicy
+from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.records import GENERATION
 from connector.errors import SchemaError
 from connector.jobs import WriteJob, WriteRows

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from connector.aerospike import inferring, saved
+from connector.aerospike.choices import OnBadField
 from connector.aerospike.connecting import Connection
 from connector.aerospike.deleting import delete_all, delete_rows
 from connector.aerospike.jobs import RecordJob
 from connector.aerospike.keys import DIGEST
-from connector.aerospike.options import AerospikeOptions, OnBadField
+from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.overwriting import truncate
 from connector.aerospike.partitions import DigestRange, digest_ranges
 from connector.aerospike.reading import RecordReader
@@ -115,7 +116,8 @@ class RecordTables:
             reader = self._reader(replace(scan, filter=None, sample=None), ReadCounts())
             (everything,) = digest_ranges(1)
             rows = reader.count(everything)
-        return table_statistics(scan, rows, few, self.read)
+        lenient = replace(self, options=replace(self.options, on_bad_field=OnBadField.NULL))
+        return table_statistics(scan, rows, few, lenient.read)
 
     def write_part(self, job: WriteJob, batches: Iterable[pa.RecordBatch]) -> WriteResult:
         """See ``Store.write_part``."""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from connector.aerospike.choices import OnBadField
 from connector.aerospike.decoding import decode_bin, misfits
 from connector.aerospike.keys import DIGEST, key_columns
-from connector.aerospike.options import OnBadField
 from connector.errors import DecodeError
 from connector.scan import Scan
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import aerospike
@@ -9,8 +10,9 @@ import pyarrow as pa
 from aerospike import exception
 
 from connector import saved_schema
+from connector.aerospike.choices import ModelName
 from connector.aerospike.connecting import Connection, translated
-from connector.aerospike.options import ModelName
+from connector.aerospike.keys import DIGEST
 from connector.errors import SchemaError
 from connector.jobs import SchemaEvolution, WriteJob
 from connector.schema import check_append, key_of, keyed
@@ -78,6 +80,16 @@ def schema_of(job: WriteJob) -> pa.Schema:
     return with_model(schema, model_of(job.schema) or ModelName.RECORD)
 
 
+def appended(
+    table: str, stored: pa.Schema, given: pa.Schema, key: Sequence[str], *, add: bool
+) -> pa.Schema:
+    """What ``connector.schema.check_append`` gives; rows by digest are records of a table of any key."""
+    if tuple(key) == (DIGEST,) != key_of(stored):
+        given = pa.schema([item for item in given if item.name != DIGEST])
+        key = key_of(stored)
+    return check_append(table, stored, given, key, add=add)
+
+
 def extend(connection: Connection, namespace: str, job: WriteJob) -> None:
     """Save the schema of a table that is appended to: its first, or what agrees with the saved one.
 
@@ -95,7 +107,7 @@ def extend(connection: Connection, namespace: str, job: WriteJob) -> None:
                 continue
             generation, text = found
             stored = _parsed(table, text)
-            wanted = check_append(table, stored, schema, key_of(schema), add=add)
+            wanted = appended(table, stored, schema, key_of(schema), add=add)
             if wanted.equals(stored):
                 return
             if _write(connection, key, wanted, aerospike.POLICY_GEN_EQ, generation):

@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from connector.aerospike import saved
 from connector.aerospike.blocks.tables import BlockTables
+from connector.aerospike.choices import ModelName, OnBadField
 from connector.aerospike.connecting import Connection
 from connector.aerospike.jobs import begin_job, check_table
-from connector.aerospike.options import AerospikeOptions, ModelName, OnBadField
+from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.record_tables import RecordTables
 from connector.aerospike.records import METADATA, ReadCounts
 from connector.errors import SchemaError, TableNotFoundError

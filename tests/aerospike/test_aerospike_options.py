@@ -28,6 +28,8 @@ def test_where_the_cluster_is() -> None:
     alone = AerospikeOptions.parse({"aerospike.seedhost": "a,b:1", "aerospike.namespace": "ns"})
     assert client_config(alone)["hosts"] == [("a", 3000), ("b", 1)]
     assert (alone.location, alone.in_namespace) == ("aerospike://a:3000,b:1/ns", "ns")
+    ported = {"aerospike.seedhost": "a,b:1", "aerospike.port": "4", "namespace": "ns"}
+    assert AerospikeOptions.parse(ported).seeds == (("a", 4), ("b", 1))
     assert AerospikeOptions.parse({"url": URL}).location == URL
     assert config(alternate_services=True)["use_services_alternate"] is True
     racks = config(rack_id=3, replica="prefer-rack")

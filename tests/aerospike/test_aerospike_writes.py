@@ -28,6 +28,7 @@ from connector import (
     WriteRejectedError,
     WriteRows,
     open_store,
+    read_all,
 )
 from connector.aerospike.jobs import RecordJob
 
@@ -448,6 +449,22 @@ def test_a_durable_delete_needs_a_server_that_has_it(
     with pytest.raises(StoreError, match=r"deleting.*code 25"):
         store.delete(table, [1])
     assert there(aerospike_server, table, 1)
+
+
+def test_rows_by_digest_of_a_table_with_a_key(
+    aerospike_server: Aerospike, store: Store, table: str
+) -> None:
+    store.write(table, [batch(id=[1, 2], a=[1, 2], b=["x", "y"])], WriteOptions(key=("id",)))
+    where = (aerospike_server.namespace, table, 1)
+    digest = bytes(aerospike_server.raw.exists(where)[0][3])
+    by_digest = WriteOptions(key=("__digest",))
+    rows = batch(__digest=pa.array([digest], pa.binary(20)), b=["z"])
+    assert store.write(table, [rows], by_digest).rows == 1
+    found = read_all(store.source(table)).sort_by("id").to_pylist()
+    assert found == [{"id": 1, "a": 1, "b": "z"}, {"id": 2, "a": 2, "b": "y"}]
+    with pytest.raises(SchemaError, match="no column 'c'"):
+        strange = batch(__digest=pa.array([digest], pa.binary(20)), c=["z"])
+        store.write(table, [strange], by_digest)
 
 
 def test_deleting_by_digest(aerospike_server: Aerospike, store: Store, table: str) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pyspark
 import pytest
+from aerospikes import Aerospike
 from pyspark.sql import SparkSession
+from servers import Server
 
 import spark_ext
 
@@ -46,6 +48,23 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session.sparkContext.setLogLevel("OFF")
     yield session
     session.stop()
+
+
+@pytest.fixture(params=["redis", "aerospike"])
+def url(request: pytest.FixtureRequest) -> str:
+    """The URL of each kind of store in turn, empty."""
+    return _url(request)
+
+
+@pytest.fixture(params=["valkey", "redis", "aerospike"])
+def every_url(request: pytest.FixtureRequest) -> str:
+    """The URL of each server in turn, empty."""
+    return _url(request)
+
+
+def _url(request: pytest.FixtureRequest) -> str:
+    server: Server | Aerospike = request.getfixturevalue(f"{request.param}_server")
+    return server.url
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,13 +11,19 @@ def people(spark: SparkSession, rows: int, first: int = 0) -> DataFrame:
     )
 
 
+def format_of(url: str) -> str:
+    """The format that reads what is at a URL."""
+    return url.partition(":")[0]
+
+
 def load(spark: SparkSession, url: str, table: str, **options: object) -> DataFrame:
     given = {name.replace("_", "."): str(value) for name, value in options.items()}
-    return spark.read.format("redis").options(url=url, table=table, **given).load()
+    return spark.read.format(format_of(url)).options(url=url, table=table, **given).load()
 
 
 def save(df: DataFrame, url: str, table: str, mode: str = "append", **options: object) -> None:
     given = {"key.column": "id"} | {
         name.replace("_", "."): str(value) for name, value in options.items()
     }
-    df.write.format("redis").options(url=url, table=table, **given).mode(mode).save()
+    writer = df.write.format(format_of(url)).options(url=url, table=table, **given)
+    writer.mode(mode).save()

@@ -16,16 +16,17 @@ from pyspark.sql import functions as sf
 from queries_poisoned import POISONED, ROWS, SQL, k, keys
 from queries_running import PUSHDOWN, configured, plan, pushed
 from servers import Server
-from spark_tables import load
+from spark_tables import format_of, load
 
 from connector import WriteOptions, open_store
 
 DAY = dt.date(2024, 1, 1)
+ON_REDIS = pytest.mark.parametrize("url", ["redis"], indirect=True)  # it tells what it is asked
 
 
 @pytest.fixture
-def stored(redis_server: Server, table: str) -> Server:
-    """A server with the table: ``k0`` to ``k59``, and of everything some."""
+def stored(url: str, table: str) -> str:
+    """The URL of a store with the table: ``k0`` to ``k59``, and of everything some."""
     numbers = range(ROWS)
     batch = pa.record_batch(
         {
@@ -39,15 +40,16 @@ def stored(redis_server: Server, table: str) -> Server:
             "words": [f"w{at % 5}" for at in numbers],
         }
     )
-    with open_store(redis_server.url) as store:
+    with open_store(url) as store:
         store.write(table, [batch], WriteOptions(key=("k",)))
-    return redis_server
+    return url
 
 
 @pytest.fixture
-def df(spark: SparkSession, stored: Server, table: str) -> DataFrame:
+def df(spark: SparkSession, stored: str, table: str) -> DataFrame:
     """The one DataFrame of the table."""
-    return load(spark, stored.url, table, partitions_number=2)
+    plan = {"redis": {"partitions_number": 2}, "aerospike": {"partition_factor": 1}}  # two each
+    return load(spark, stored, table, **plan[format_of(stored)])
 
 
 @pytest.fixture
@@ -127,14 +129,12 @@ def looked_up(server: Server, act: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("adaptive", ["true", "false"])
 def test_keys_of_a_small_side_are_looked_up(
-    spark: SparkSession, stored: Server, df: DataFrame, adaptive: str
+    spark: SparkSession, df: DataFrame, adaptive: str
 ) -> None:
     rows = [("k1", 1), ("k5", 1), ("nobody", 2), (None, 3), ("k1", 4)]
     small = spark.createDataFrame(rows, "k string, w int").hint("broadcast")
     with configured(spark, {"spark.sql.adaptive.enabled": adaptive}):
         joined = df.select("k", "v").join(small, "k").select("v", "w")
-        plan(joined)  # looks at some rows, for statistics
-        assert looked_up(stored, joined.collect) == 3
         for _ in range(2):
             assert sorted(map(tuple, joined.collect())) == [(1, 1), (1, 4), (5, 1)]
         other = df.join(small.where("w = 2"), "k").union(df.join(small.where("w > 2"), "k"))
@@ -146,17 +146,31 @@ def test_keys_of_a_small_side_are_looked_up(
         assert df.join(small, "k", "full").count() == ROWS + 3
 
 
-def test_a_key_by_name_is_looked_up(stored: Server, df: DataFrame) -> None:
+@ON_REDIS
+@pytest.mark.parametrize("adaptive", ["true", "false"])
+def test_a_join_asks_for_the_keys_of_its_small_side_alone(
+    spark: SparkSession, redis_server: Server, df: DataFrame, adaptive: str
+) -> None:
+    small = spark.createDataFrame([("k1",), ("k5",), ("nobody",), (None,), ("k1",)], "k string")
+    with configured(spark, {"spark.sql.adaptive.enabled": adaptive}):
+        joined = df.select("k", "v").join(small.hint("broadcast"), "k")
+        plan(joined)  # looks at some rows, for statistics
+        assert looked_up(redis_server, joined.collect) == 3
+
+
+@ON_REDIS
+def test_a_key_by_name_is_looked_up(redis_server: Server, df: DataFrame) -> None:
     some = df.where("k IN ('k1', 'k2', 'nobody')").select("v")
-    assert looked_up(stored, some.collect) == 3
+    assert looked_up(redis_server, some.collect) == 3
     assert sorted(map(tuple, some.collect())) == [(1,), (2,)]
-    assert looked_up(stored, df.where("v IN (1, 2)").collect) == ROWS
+    assert looked_up(redis_server, df.where("v IN (1, 2)").collect) == ROWS
 
 
-def test_only_the_columns_asked_for_are_fetched(stored: Server, df: DataFrame) -> None:
-    seen = commands(stored, df.where("v = 3").groupBy("words").count().collect)
+@ON_REDIS
+def test_only_the_columns_asked_for_are_fetched(redis_server: Server, df: DataFrame) -> None:
+    seen = commands(redis_server, df.where("v = 3").groupBy("words").count().collect)
     assert {tuple(sorted(each[2:])) for each in seen if each[0] == "HMGET"} == {("v", "words")}
-    seen = commands(stored, df.groupBy().count().collect)
+    seen = commands(redis_server, df.groupBy().count().collect)
     assert not [each for each in seen if each[0] == "HMGET"]
 
 
@@ -193,10 +207,10 @@ def test_threads_ask_at_once(df: DataFrame) -> None:
     assert df.count() == ROWS
 
 
-def test_a_view_of_the_table(spark: SparkSession, stored: Server, table: str) -> None:
+def test_a_view_of_the_table(spark: SparkSession, stored: str, table: str) -> None:
     spark.sql(
-        f"CREATE OR REPLACE TEMPORARY VIEW known USING redis "
-        f"OPTIONS (url '{stored.url}', table '{table}')"
+        f"CREATE OR REPLACE TEMPORARY VIEW known USING {format_of(stored)} "
+        f"OPTIONS (url '{stored}', table '{table}')"
     )
     for text, rows in SQL.items():
         assert sorted(map(tuple, spark.sql(text.format(t="known")).collect())) == rows, text
@@ -207,11 +221,13 @@ def test_a_view_of_the_table(spark: SparkSession, stored: Server, table: str) ->
     assert spark.sql("SELECT st.b FROM known WHERE k = 'k57x'").first()[0] == "b57"
 
 
-def test_a_table_of_the_catalog(spark: SparkSession, stored: Server, table: str) -> None:
+def test_a_table_of_the_catalog(spark: SparkSession, stored: str, table: str) -> None:
     """Spark hands a Python source the options of a query, not those of its table."""
-    spark.sql("CREATE TABLE known_table (k string, words char(5), v bigint) USING redis")
+    spark.sql(
+        f"CREATE TABLE known_table (k string, words char(5), v bigint) USING {format_of(stored)}"
+    )
     try:
-        known = f"known_table WITH (`url` = '{stored.url}', `table` = '{table}')"
+        known = f"known_table WITH (`url` = '{stored}', `table` = '{table}')"
         some = spark.sql(f"SELECT * FROM {known} WHERE k IN ('k1', 'k2') AND v > 1")
         assert [tuple(row) for row in some.collect()] == [("k2", "w2   ", 2)]
         assert pushed(plan(some)) >= {"columns", "filter"}
@@ -226,19 +242,19 @@ def test_a_table_of_the_catalog(spark: SparkSession, stored: Server, table: str)
         spark.sql("DROP TABLE known_table")
 
 
-def test_a_dataframe_written_back_to_its_table(df: DataFrame, stored: Server, table: str) -> None:
+def test_a_dataframe_written_back_to_its_table(df: DataFrame, stored: str, table: str) -> None:
     some = df.where("g = 1").selectExpr("k", "v + 1000 AS v", "words")
-    some.write.format("redis").options(url=stored.url, table=table).mode("append").save()
+    some.write.format(format_of(stored)).options(url=stored, table=table).mode("append").save()
     assert df.where("v > 1000").count() == 20
     assert df.where("v > 1000 AND st IS NOT NULL").count() == 20
     assert df.count() == ROWS
 
 
-def _reader(spark: SparkSession, server: Server, table: str) -> DataFrameReader:
-    return spark.read.format("redis").options(url=server.url, table=table)
+def _reader(spark: SparkSession, url: str, table: str) -> DataFrameReader:
+    return spark.read.format(format_of(url)).options(url=url, table=table)
 
 
-def test_a_schema_of_the_user(spark: SparkSession, stored: Server, table: str) -> None:
+def test_a_schema_of_the_user(spark: SparkSession, stored: str, table: str) -> None:
     found = _reader(spark, stored, table).schema("words string, v double, k string").load()
     assert found.columns == ["words", "v", "k"]
     assert [tuple(row) for row in found.where("v = 3").collect()] == [("w3", 3.0, "k3")]
@@ -249,7 +265,7 @@ def test_a_schema_of_the_user(spark: SparkSession, stored: Server, table: str) -
     assert keys(text.where("v = '7' OR k = 'k8'")) == ["k7", "k8"]
 
 
-def test_a_schema_with_collations(spark: SparkSession, stored: Server, table: str) -> None:
+def test_a_schema_with_collations(spark: SparkSession, stored: str, table: str) -> None:
     found = _reader(spark, stored, table).schema(
         "k string collate UTF8_LCASE, words string collate UNICODE_CI, v bigint"
     )
@@ -262,9 +278,9 @@ def test_a_schema_with_collations(spark: SparkSession, stored: Server, table: st
     assert found.groupBy("words").count().count() == 5
 
 
-def test_options_of_the_reader(spark: SparkSession, stored: Server, table: str) -> None:
+def test_options_of_the_reader(spark: SparkSession, stored: str, table: str) -> None:
     def some(**options: object) -> DataFrame:
-        return load(spark, stored.url, table, **options)
+        return load(spark, stored, table, **options)
 
     assert some(columns="v,k").where("v = 3").collect() == [(3, "k3")]
     assert keys(some(columns="k", filter="v >= 58")) == ["k58", "k59"]
@@ -281,10 +297,10 @@ def test_options_of_the_reader(spark: SparkSession, stored: Server, table: str) 
 
 
 def test_options_name_columns_in_their_own_case(
-    spark: SparkSession, stored: Server, table: str
+    spark: SparkSession, stored: str, table: str
 ) -> None:
     with pytest.raises(PySparkException, match="'K'"):
-        load(spark, stored.url, table, columns="K,V").where("k = 'k1'").count()
+        load(spark, stored, table, columns="K,V").where("k = 'k1'").count()
 
 
 def test_filter_pushdown_of_spark_itself(spark: SparkSession, df: DataFrame) -> None:
@@ -294,11 +310,11 @@ def test_filter_pushdown_of_spark_itself(spark: SparkSession, df: DataFrame) -> 
 
 
 def test_one_table_is_not_another(
-    spark: SparkSession, stored: Server, table: str, df: DataFrame
+    spark: SparkSession, stored: str, table: str, df: DataFrame
 ) -> None:
-    other = {"url": stored.url, "table": f"{table}b", "key.column": "k"}
-    df.where("v < 3").write.format("redis").options(**other).mode("append").save()
-    second = load(spark, stored.url, other["table"])
+    other = {"url": stored, "table": f"{table}b", "key.column": "k"}
+    df.where("v < 3").write.format(format_of(stored)).options(**other).mode("append").save()
+    second = load(spark, stored, other["table"])
     assert [second.where("v > 1").count(), df.where("v > 1").count()] == [1, 58]
     assert second.union(df).count() == ROWS + 3
     assert second.join(df, "k").count() == 3

@@ -14,19 +14,19 @@ from pyspark.sql import DataFrame, SparkSession
 from queries import Case, cases
 from queries_data import SCHEMA, few, rows
 from queries_running import Tables, answer, difference, pushed
-from servers import Server
-from spark_tables import load, save
+from spark_tables import format_of, load, save
 
-QUERIES = 500
+QUERIES = {"redis": 500, "aerospike": 150}
+PLANS = {"redis": {"partitions_number": 2}, "aerospike": {"partition_factor": 1}}  # two each
 
 
 @pytest.fixture
-def stored(spark: SparkSession, redis_server: Server, table: str) -> Tables:
-    """The rows in Redis, and one DataFrame of them that every query shares."""
-    save(spark.createDataFrame(rows(), SCHEMA), redis_server.url, table, key_column="k")
+def stored(spark: SparkSession, url: str, table: str) -> Tables:
+    """The rows in a store, and one DataFrame of them that every query shares."""
+    save(spark.createDataFrame(rows(), SCHEMA), url, table, key_column="k")
 
     def fresh(**options: str) -> DataFrame:
-        return load(spark, redis_server.url, table, partitions_number=2, **options)
+        return load(spark, url, table, **PLANS[format_of(url)], **options)
 
     return Tables(fresh(), fresh, few(spark).localCheckpoint())
 
@@ -45,9 +45,9 @@ def plain(spark: SparkSession) -> Tables:
 @pytest.mark.slow
 @pytest.mark.timeout(0)
 def test_the_same_rows_with_pushdown_without_and_in_plain_spark(
-    request: pytest.FixtureRequest, stored: Tables, plain: Tables
+    request: pytest.FixtureRequest, url: str, stored: Tables, plain: Tables
 ) -> None:
-    wanted = request.config.getoption("--queries", None) or QUERIES
+    wanted = request.config.getoption("--queries", None) or QUERIES[format_of(url)]
     seen: Counter[str] = Counter()
 
     @settings(max_examples=wanted, database=None)

@@ -34,7 +34,7 @@ builder = builder.remote("local[1]") if conf.pop("remote", None) else builder.ma
 for name, value in conf.items():
     builder = builder.config(name, value)
 spark = builder.config("spark.ui.enabled", "false").getOrCreate()
-df = spark.read.format("redis").options(url=sys.argv[2], table=sys.argv[3]).load()
+df = spark.read.format(sys.argv[2].partition(":")[0]).options(url=sys.argv[2], table=sys.argv[3]).load()
 found = df.select("name").where("id >= 7 AND n = 1")
 found.explain()
 print(json.dumps(sorted(row.name for row in found.collect())))
@@ -86,18 +86,29 @@ def test_a_session_of_ours_pushes_without_configuration(
 
 
 @pytest.mark.parametrize(
-    "conf",
+    ("url", "conf"),
     [
-        pytest.param({"spark.sql.extensions": EXTENSION}, id="classic"),
-        pytest.param({"spark.sql.extensions": EXTENSION, "remote": True}, id="connect"),
+        pytest.param("redis", {"spark.sql.extensions": EXTENSION}, id="classic"),
+        pytest.param("redis", {"spark.sql.extensions": EXTENSION, "remote": True}, id="connect"),
+        pytest.param("aerospike", {"spark.sql.extensions": EXTENSION}, id="aerospike"),
     ],
+    indirect=["url"],
 )
 def test_sessions_by_two_confs(
-    spark: SparkSession, redis_server: Server, table: str, conf: dict[str, Any]
+    spark: SparkSession, url: str, table: str, conf: dict[str, Any]
 ) -> None:
-    save(people(spark, 9), redis_server.url, table)
-    lines, _ = elsewhere(conf | {"spark.jars": JAR}, redis_server.url, table)
+    save(people(spark, 9), url, table)
+    lines, _ = elsewhere(conf | {"spark.jars": JAR}, url, table)
     assert any("PushedColumns: [id, name, n]" in line and "`id` >= 7" in line for line in lines)
+    assert list(map(json.loads, lines[-2:])) == [FOUND, 9]
+
+
+@pytest.mark.parametrize("url", ["aerospike"], indirect=True)
+def test_a_session_that_nobody_prepared_finds_the_format(
+    spark: SparkSession, url: str, table: str
+) -> None:
+    save(people(spark, 9), url, table)
+    lines, _ = elsewhere({}, url, table)
     assert list(map(json.loads, lines[-2:])) == [FOUND, 9]
 
 

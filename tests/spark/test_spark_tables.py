@@ -11,7 +11,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.testing import assertDataFrameEqual
 from servers import Server
-from spark_tables import load, people, save
+from spark_tables import format_of, load, people, save
 
 import spark_ext
 from connector import WriteOptions, open_store, read_all
@@ -48,10 +48,10 @@ def everything(spark: SparkSession) -> DataFrame:
 
 
 def test_every_type_comes_back_as_it_was(
-    spark: SparkSession, server: Server, table: str, everything: DataFrame
+    spark: SparkSession, every_url: str, table: str, everything: DataFrame
 ) -> None:
-    save(everything, server.url, table)
-    back = load(spark, server.url, table)
+    save(everything, every_url, table)
+    back = load(spark, every_url, table)
     assert back.schema == everything.schema
     assertDataFrameEqual(back, everything)
 
@@ -108,9 +108,9 @@ def test_a_read_that_ends_early_leaves_no_connection_out_of_step(
     assert found.count() == 20_000
 
 
-def test_two_scans_of_one_table_in_a_query(spark: SparkSession, server: Server, table: str) -> None:
-    save(people(spark, 500), server.url, table)
-    found = load(spark, server.url, table)
+def test_two_scans_of_one_table_in_a_query(spark: SparkSession, every_url: str, table: str) -> None:
+    save(people(spark, 500), every_url, table)
+    found = load(spark, every_url, table)
     low, high = found.where("id < 300"), found.where("id >= 200")
     assert low.join(high, "id").count() == 100
     assert low.union(high).count() == 600
@@ -134,11 +134,11 @@ def test_counts_and_sums_of_many_rows_are_exact(
     assert found.rdd.getNumPartitions() > 1
 
 
-def test_appended_twice_is_written_once(spark: SparkSession, server: Server, table: str) -> None:
-    save(people(spark, 100), server.url, table)
-    save(people(spark, 100), server.url, table)
-    save(people(spark, 10, first=100), server.url, table)
-    assertDataFrameEqual(load(spark, server.url, table), people(spark, 110))
+def test_appended_twice_is_written_once(spark: SparkSession, every_url: str, table: str) -> None:
+    save(people(spark, 100), every_url, table)
+    save(people(spark, 100), every_url, table)
+    save(people(spark, 10, first=100), every_url, table)
+    assertDataFrameEqual(load(spark, every_url, table), people(spark, 110))
 
 
 def test_overwriting_leaves_the_new_rows_only(
@@ -153,35 +153,35 @@ def test_overwriting_leaves_the_new_rows_only(
 
 
 def test_overwriting_with_nothing_leaves_an_empty_table(
-    spark: SparkSession, server: Server, table: str
+    spark: SparkSession, every_url: str, table: str
 ) -> None:
-    save(people(spark, 10), server.url, table)
-    save(people(spark, 0), server.url, table, "overwrite")
-    back = load(spark, server.url, table)
+    save(people(spark, 10), every_url, table)
+    save(people(spark, 0), every_url, table, "overwrite")
+    back = load(spark, every_url, table)
     assert back.columns == ["id", "name", "n", "x"]
     assert back.collect() == []
 
 
-def test_a_null_removes_what_stood_there(spark: SparkSession, server: Server, table: str) -> None:
-    save(people(spark, 3), server.url, table)
-    save(people(spark, 1, first=1).selectExpr("id", "cast(null as string) name"), server.url, table)
-    back = load(spark, server.url, table).where("id = 1").first()
+def test_a_null_removes_what_stood_there(spark: SparkSession, every_url: str, table: str) -> None:
+    save(people(spark, 3), every_url, table)
+    save(people(spark, 1, first=1).selectExpr("id", "cast(null as string) name"), every_url, table)
+    back = load(spark, every_url, table).where("id = 1").first()
     assert (back.name, back.n) == (None, 1)
 
 
-def test_columns_are_chosen_and_ordered(spark: SparkSession, server: Server, table: str) -> None:
-    save(people(spark, 50), server.url, table)
-    back = load(spark, server.url, table, columns="n, id")
+def test_columns_are_chosen_and_ordered(spark: SparkSession, every_url: str, table: str) -> None:
+    save(people(spark, 50), every_url, table)
+    back = load(spark, every_url, table, columns="n, id")
     assert back.columns == ["n", "id"]
     assertDataFrameEqual(back, people(spark, 50).select("n", "id"))
-    assert load(spark, server.url, table, columns="name").columns == ["name"]
+    assert load(spark, every_url, table, columns="name").columns == ["name"]
 
 
 def test_a_schema_prunes_columns_and_overrides_types(
-    spark: SparkSession, server: Server, table: str, everything: DataFrame
+    spark: SparkSession, every_url: str, table: str, everything: DataFrame
 ) -> None:
-    save(everything, server.url, table)
-    reader = spark.read.format("redis").options(url=server.url, table=table)
+    save(everything, every_url, table)
+    reader = spark.read.format(format_of(every_url)).options(url=every_url, table=table)
     wanted = "day string, id string, i8 decimal(5,1), vec array<double>, i64 bigint"
     back = reader.schema(wanted).load()
     assert [(row.day, row.id, row.i8, row.vec) for row in back.orderBy("id").collect()] == [
@@ -191,12 +191,12 @@ def test_a_schema_prunes_columns_and_overrides_types(
     ]
 
 
-def test_a_key_of_several_columns(spark: SparkSession, server: Server, table: str) -> None:
+def test_a_key_of_several_columns(spark: SparkSession, every_url: str, table: str) -> None:
     given = [("a:b", 1, "x"), ("a", 2, "y"), ("%3A", 2, None)]
     rows = spark.createDataFrame(given, "k string, n int, v string")
-    save(rows, server.url, table, key_column="k,n")
-    assertDataFrameEqual(load(spark, server.url, table), rows)
-    assertDataFrameEqual(load(spark, server.url, table, columns="v,n"), rows.select("v", "n"))
+    save(rows, every_url, table, key_column="k,n")
+    assertDataFrameEqual(load(spark, every_url, table), rows)
+    assertDataFrameEqual(load(spark, every_url, table, columns="v,n"), rows.select("v", "n"))
 
 
 def test_rows_expire(spark: SparkSession, server: Server, table: str) -> None:
@@ -248,53 +248,53 @@ def test_arrow_types_that_spark_lacks_are_widened(
 
 @pytest.mark.skipif(not HAS_TIME, reason="Spark 4.0 has no type for the time of day")
 def test_times_of_day_come_back_as_they_were(
-    spark: SparkSession, server: Server, table: str
+    spark: SparkSession, every_url: str, table: str
 ) -> None:
     given = [(1, dt.time(23, 59, 59, 999999)), (2, dt.time(0)), (3, None)]
     rows = spark.createDataFrame(given, "id bigint, clock time(6)")
-    save(rows, server.url, table)
-    back = load(spark, server.url, table)
+    save(rows, every_url, table)
+    back = load(spark, every_url, table)
     assert back.schema == rows.schema
     assertDataFrameEqual(back, rows)
 
 
 def test_a_time_of_day_is_read_where_spark_has_such_a_type(
-    spark: SparkSession, server: Server, table: str
+    spark: SparkSession, every_url: str, table: str
 ) -> None:
     clock = pa.array([1, None], pa.time32("ms"))
     written = pa.table({"id": pa.array([1, 2]), "clock": clock})
-    with open_store(server.url) as store:
+    with open_store(every_url) as store:
         store.write(table, written.to_batches(), WriteOptions(key=("id",)))
     if HAS_TIME:
-        back = load(spark, server.url, table)
+        back = load(spark, every_url, table)
         assert back.schema.simpleString() == "struct<id:bigint,clock:time(3)>"
         assert sorted(map(tuple, back.collect())) == [(1, dt.time(0, 0, 0, 1000)), (2, None)]
     else:
         said = r"SchemaError: column 'clock' of type time32\[ms\] has no counterpart in Spark 4\.0"
         with pytest.raises(AnalysisException, match=said):
-            load(spark, server.url, table)
-        assert load(spark, server.url, table, columns="id").count() == 2
+            load(spark, every_url, table)
+        assert load(spark, every_url, table, columns="id").count() == 2
 
 
 def test_what_spark_wrote_is_what_arrow_reads(
-    spark: SparkSession, server: Server, table: str, everything: DataFrame
+    spark: SparkSession, every_url: str, table: str, everything: DataFrame
 ) -> None:
-    save(everything, server.url, table)
-    with open_store(server.url) as store:
+    save(everything, every_url, table)
+    with open_store(every_url) as store:
         found = read_all(store.source(table)).sort_by("id")
     assert found.column("i64").to_pylist() == [row[5] for row in ROWS]
     assert found.column("vec").to_pylist() == [row[15] for row in ROWS]
 
 
-def test_one_call_writes_and_one_reads(spark: SparkSession, server: Server, table: str) -> None:
+def test_one_call_writes_and_one_reads(spark: SparkSession, every_url: str, table: str) -> None:
     rows = people(spark, 20)
     spark_ext.write(
-        rows, server.url, table, key="id", ttl_seconds=100, check_keys=True, max_pipeline_size=7
+        rows, every_url, table, key="id", ttl_seconds=100, check_keys=True, max_pipeline_size=7
     )
-    back = spark_ext.read(spark, server.url, table, columns=["name", "id"], partitions_number=2)
+    back = spark_ext.read(spark, every_url, table, columns=["name", "id"], partitions_number=2)
     assertDataFrameEqual(back, rows.select("name", "id"))
-    spark_ext.write(people(spark, 1), server.url, table, mode="overwrite")
-    assert spark_ext.read(spark, server.url, table).count() == 1
+    spark_ext.write(people(spark, 1), every_url, table, mode="overwrite")
+    assert spark_ext.read(spark, every_url, table).count() == 1
 
 
 def test_a_given_schema_may_name_fields_that_no_sampled_row_has(
