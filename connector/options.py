@@ -101,7 +101,7 @@ def parse_options(given: Mapping[str, object], *classes: type[Options]) -> tuple
             hint = (
                 f"; did you mean {near[0]!r}?"
                 if near
-                else f"; known are {', '.join(sorted(known))}"
+                else f"; known are {', '.join(sorted({option_name(one) for one, _ in known.values()}))}"
             )
             raise OptionError(f"unknown option {written!r}{hint}")
         if item.name in values:

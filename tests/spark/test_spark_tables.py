@@ -288,9 +288,9 @@ def test_what_spark_wrote_is_what_arrow_reads(
 
 def test_one_call_writes_and_one_reads(spark: SparkSession, every_url: str, table: str) -> None:
     rows = people(spark, 20)
-    spark_ext.write(
-        rows, every_url, table, key="id", ttl_seconds=100, check_keys=True, max_pipeline_size=7
-    )
+    most = "batch_max" if every_url.startswith("aerospike") else "max_pipeline_size"
+    asked = {"key": "id", "ttl_seconds": 100, "check_keys": True, most: 7}
+    spark_ext.write(rows, every_url, table, **asked)
     back = spark_ext.read(spark, every_url, table, columns=["name", "id"], partitions_number=2)
     assertDataFrameEqual(back, rows.select("name", "id"))
     spark_ext.write(people(spark, 1), every_url, table, mode="overwrite")
