@@ -86,7 +86,7 @@ def test_names_in_any_case_and_by_alias(name: str) -> None:
     [
         ({"layer.cuont": "3"}, "unknown option 'layer.cuont'; did you mean 'layer.count'"),
         ({"pasword": SECRET}, "unknown option 'pasword'; did you mean 'password'"),
-        ({"zzzzzz": "1"}, "unknown option 'zzzzzz'; known are coat.number, colour"),
+        ({"zzzzzz": "1"}, "unknown option 'zzzzzz'; known are colour, dry.seconds"),
         ({"layers": "1", "layer.count": "2"}, "option 'layer.count' is given twice"),
         ({"layers": "0"}, "option 'layers': '0' is not valid: .* whole number from 1 to 9"),
         ({"layers": "10"}, "from 1 to 9"),
