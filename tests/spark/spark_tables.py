@@ -13,7 +13,7 @@ def people(spark: SparkSession, rows: int, first: int = 0) -> DataFrame:
 
 def format_of(url: str) -> str:
     """The format that reads what is at a URL."""
-    return url.partition(":")[0]
+    return "aerospike" if url.startswith("aerospike:") else "redis"
 
 
 def load(spark: SparkSession, url: str, table: str, **options: object) -> DataFrame:
