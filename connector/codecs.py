@@ -8,6 +8,7 @@ are; lists of numbers as raw little-endian vectors; other lists, maps and struct
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,8 @@ import pyarrow.types as pt
 from connector import json_text
 from connector.errors import DecodeError, SchemaError
 from connector.texts import as_integer, parse, text
+
+_Values = TypeVar("_Values", pa.Array, Sequence[Any])
 
 _FIRST_DAY = -719_528  # 0000-01-01 in days since 1970: the range that ISO text with 4 digits holds
 _LAST_DAY = 2_932_896  # 9999-12-31
@@ -102,14 +105,14 @@ def decode(column: str, values: pa.Array, kind: pa.DataType) -> pa.Array:
         raise DecodeError(f"column {column!r} does not parse as {kind}: {error}") from error
 
 
-def unparsable(values: pa.Array, parse: Callable[[pa.Array], object]) -> list[int]:
+def unparsable(values: _Values, parse: Callable[[_Values], object]) -> list[int]:
     """Positions of the values with which ``parse`` raises DecodeError, found by halving."""
     bad: list[int] = []
     todo = [(0, len(values))]
     while todo:
         start, stop = todo.pop()
         try:
-            parse(values.slice(start, stop - start))
+            parse(values[start:stop])
         except DecodeError:
             if stop - start == 1:
                 bad.append(start)

@@ -19,14 +19,13 @@ from connector.jobs import (
     WriteOptions,
     WriteResult,
     WriteRows,
+    chosen_key,
 )
 from connector.lookup import Keys, encoded
 from connector.options import Options, option
 from connector.scan import KeyList, Partition, Scan, even_ranges
 from connector.schema import (
     check_append,
-    check_key,
-    check_names,
     check_rows,
     conform,
     key_of,
@@ -102,11 +101,7 @@ class MemoryStore(Store):
         if options.ttl_seconds is not None or options.ttl_column is not None:
             raise OptionError(f"table {table!r}: rows in memory do not expire; leave out the ttl")
         stored = self._tables[table].rows.schema if table in self._tables else None
-        key = options.key or (key_of(stored) if stored is not None else ())
-        if not key:
-            raise OptionError(f"table {table!r}: no key column was named, and the table is new")
-        check_names(table, schema)
-        check_key(table, schema, key)
+        key = chosen_key(table, schema, options, stored)
         if stored is not None and options.mode is WriteMode.APPEND:
             check_append(table, stored, schema, key, add=options.evolution is SchemaEvolution.ADD)
         return WriteJob(table, schema.remove_metadata(), key, options)

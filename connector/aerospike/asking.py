@@ -9,7 +9,6 @@ from typing import Any
 from aerospike_helpers import expressions as exp
 
 from connector.aerospike import indexes
-from connector.aerospike.choices import OnBadField
 from connector.aerospike.connecting import Connection
 from connector.aerospike.expressions import Expression, compiled
 from connector.aerospike.options import AerospikeOptions
@@ -20,6 +19,7 @@ from connector.aerospike.records import METADATA, Layout
 from connector.aerospike.records import layout as layout_of
 from connector.aerospike.saved import model_of
 from connector.filters import And, FieldTest, Filter, IsNull, Not, Or, all_of, conjuncts
+from connector.reads import OnBadField
 from connector.scan import Scan
 from connector.schema import is_inferred
 
@@ -139,13 +139,17 @@ class Asking:
         residue = None
         if partition.modulo > 1:
             residue = exp.Eq(exp.DigestMod(partition.modulo), partition.residue)
-        policy: dict[str, Any] = {
-            "partition_filter": {"begin": partition.begin, "count": partition.count}
-        }
         wanted = conjunction(residue, self.condition, one.condition)
-        if wanted is not None:
-            policy["expressions"] = wanted.compile()
-        return policy
+        return {"partition_filter": partition.partitions} | _filtering(wanted)
+
+    @functools.cached_property
+    def key_policy(self) -> dict[str, Any]:
+        """With what records are read by their keys."""
+        return _filtering(self.condition)
+
+
+def _filtering(condition: Expression | None) -> dict[str, Any]:
+    return {} if condition is None else {"expressions": condition.compile()}
 
 
 def _asks_for_nulls(filter: Filter) -> bool:

@@ -61,11 +61,3 @@ class ModelName(enum.Enum):
 
     RECORD = "record"
     ARROW = "arrow"
-
-
-class OnBadField(enum.Enum):
-    """What to do with a bin whose value is not of its column's type."""
-
-    ERROR = "error"
-    NULL = "null"
-    DROP = "drop"

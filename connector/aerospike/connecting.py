@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import itertools
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import aerospike
@@ -26,6 +27,12 @@ from connector.errors import (
 NOT_FOUND = 2
 """The result of a record that is not there."""
 
+COMMIT_LEVELS = {
+    CommitLevel.ALL: aerospike.POLICY_COMMIT_LEVEL_ALL,
+    CommitLevel.MASTER: aerospike.POLICY_COMMIT_LEVEL_MASTER,
+}
+"""What the client calls them."""
+
 _AUTH = {
     AuthMode.INTERNAL: aerospike.AUTH_INTERNAL,
     AuthMode.EXTERNAL: aerospike.AUTH_EXTERNAL,
@@ -37,10 +44,6 @@ _REPLICA = {
     Replica.MASTER: aerospike.POLICY_REPLICA_MASTER,
     Replica.ANY: aerospike.POLICY_REPLICA_ANY,
     Replica.PREFER_RACK: aerospike.POLICY_REPLICA_PREFER_RACK,
-}
-_COMMIT = {
-    CommitLevel.ALL: aerospike.POLICY_COMMIT_LEVEL_ALL,
-    CommitLevel.MASTER: aerospike.POLICY_COMMIT_LEVEL_MASTER,
 }
 _TIMEOUT = {9, 212}
 _UNAVAILABLE = {-15, -14, -12, -10, -9, -8, -7, 7, 11, 14, 15, 18, 83, 152, 210, 211}
@@ -86,6 +89,25 @@ class Connection:
                     query()
                     return
             query()
+
+    def count(self, doing: str, query: Callable[[], Any], policy: Mapping[str, Any]) -> int:
+        """How many records a query of the client gives, without their bins.
+
+        Args:
+            doing: for messages.
+            query: makes it; made anew, it counts from the beginning.
+            policy: what it is run with.
+        """
+        found = 0
+
+        def counted() -> None:
+            nonlocal found
+            records = itertools.count()
+            query().foreach(lambda *_: next(records), dict(policy), {"nobins": True})
+            found = next(records)
+
+        self.run(doing, counted)
+        return found
 
     @functools.cached_property
     def builds(self) -> list[str]:
@@ -162,7 +184,7 @@ def client_config(options: AerospikeOptions) -> dict[str, Any]:
     }
     read = request | {"replica": _REPLICA[options.replica]}
     scan = read | {"total_timeout": 0}
-    write = request | {"commit_level": _COMMIT[options.commit_level]}
+    write = request | {"commit_level": COMMIT_LEVELS[options.commit_level]}
     config: dict[str, Any] = {
         "hosts": [
             (host, port, options.tls_name or host) if options.tls else (host, port)
@@ -224,6 +246,11 @@ def error_of(code: int | None) -> type[StoreError]:
 def described(error: exception.AerospikeError) -> str:
     """What the client says of an error, with its code."""
     return f"{error.msg or type(error).__name__} (code {error.code})"
+
+
+def pairs(text: str) -> dict[str, str]:
+    """What an answer to an info command has, given as ``name=value`` separated by ``;`` or ``:``."""
+    return dict(pair.partition("=")[::2] for pair in text.strip().replace(":", ";").split(";"))
 
 
 def _milliseconds(seconds: float) -> int:

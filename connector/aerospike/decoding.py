@@ -21,7 +21,7 @@ def decode_bin(column: str, values: Values, kind: pa.DataType) -> pa.Array:
     """A column from the values of its bin, None where a record has no such bin.
 
     Raises:
-        DecodeError: a value is not one of the column's type; ``misfits`` tells which.
+        DecodeError: a value is not one of the column's type; ``codecs.unparsable`` tells which.
     """
     kinds = {*map(type, values)} - {type(None)}
     native, others, convert = _expected(kind)
@@ -37,23 +37,6 @@ def decode_bin(column: str, values: Values, kind: pa.DataType) -> pa.Array:
         return pa.array(values, bin_type(kind)).cast(kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ArithmeticError, TypeError) as error:
         raise DecodeError(f"column {column!r} of type {kind}: {error}") from error
-
-
-def misfits(values: Values, decode: Callable[[Values], object]) -> list[int]:
-    """Positions of the values with which ``decode`` raises DecodeError, found by halving."""
-    bad: list[int] = []
-    todo = [(0, len(values))]
-    while todo:
-        start, stop = todo.pop()
-        try:
-            decode(values[start:stop])
-        except DecodeError:
-            if stop - start == 1:
-                bad.append(start)
-                continue
-            middle = (start + stop) // 2
-            todo += [(middle, stop), (start, middle)]
-    return bad
 
 
 def _expected(kind: pa.DataType) -> tuple[type, tuple[type, ...], Callable[[Any], Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -13,7 +12,7 @@ from connector.aerospike.jobs import check_table
 from connector.aerospike.keys import addresses
 from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.overwriting import time_before, truncate
-from connector.aerospike.refusals import BATCH_FAILED, NO_RESPONSE, failure
+from connector.aerospike.refusals import NO_RESPONSE, check_request, failure
 
 
 def delete_rows(
@@ -45,8 +44,7 @@ def delete_rows(
         keys = addresses(options.in_namespace, table, page, key)
         with translated(doing):
             answer = connection.client.batch_remove(keys, None, policy)
-        if answer.result not in (0, BATCH_FAILED):
-            raise failure(doing, answer.result, None)
+        check_request(doing, answer)
         if len(answer.batch_records) != len(keys):
             raise failure(doing, NO_RESPONSE, None)
         for record in answer.batch_records:
@@ -64,15 +62,10 @@ def delete_all(connection: Connection, options: AerospikeOptions, table: str) ->
     """
     check_table(table)
     before = time_before(connection, options)
-    rows = _count(connection, options, table)
+    rows = connection.count(
+        f"counting the rows of table {table!r} in {options.location}",
+        lambda: connection.client.query(options.in_namespace, table),
+        {},
+    )
     truncate(connection, options, table, before)
     return rows
-
-
-def _count(connection: Connection, options: AerospikeOptions, table: str) -> int:
-    """How many records a set has, without reading them."""
-    counter = itertools.count()
-    query = connection.client.query(options.in_namespace, table)
-    with translated(f"counting the rows of table {table!r} in {options.location}"):
-        query.foreach(lambda record: next(counter), options={"nobins": True})
-    return next(counter)

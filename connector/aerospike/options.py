@@ -13,7 +13,6 @@ from connector.aerospike.choices import (
     GenerationPolicy,
     ModelName,
     NullBins,
-    OnBadField,
     Replica,
 )
 from connector.arrow_tables.compression import ArrowCompression
@@ -30,6 +29,7 @@ from connector.options import (
     url_location,
     whole,
 )
+from connector.reads import OnBadField
 
 DEFAULT_PORT = 3000
 _UNTOLD_PORT = 0

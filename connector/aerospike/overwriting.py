@@ -6,11 +6,12 @@ import time
 from typing import Any
 
 import aerospike
-from aerospike_helpers import expressions as exp
-from aerospike_helpers.operations import expression_operations, operations
+from aerospike_helpers.operations import operations
 
-from connector.aerospike.connecting import Connection, translated
+from connector.aerospike.connecting import Connection, pairs, translated
 from connector.aerospike.options import AerospikeOptions
+from connector.aerospike.projecting import read_operations
+from connector.aerospike.records import LAST_UPDATE
 from connector.aerospike.saved import SET
 from connector.errors import StoreTimeoutError
 
@@ -70,25 +71,18 @@ def _now(connection: Connection, options: AerospikeOptions) -> int:
     key = (options.in_namespace, SET, _CLOCK)
     told: dict[str, Any] = connection.client.operate(
         key,
-        [
-            operations.write(_CLOCK, 1),
-            expression_operations.expression_read("now", exp.LastUpdateTime().compile()),
-        ],
+        [operations.write(_CLOCK, 1), *read_operations([LAST_UPDATE])],
         policy={"ttl": aerospike.TTL_NEVER_EXPIRE},
     )[2]
-    return int(told["now"])
+    return int(told[LAST_UPDATE])
 
 
 def _skew(statistics: str) -> int:
     """By how many milliseconds the clocks of the nodes differ, as one of them sees it."""
-    return int(_told(statistics).get("cluster_clock_skew_ms", 0))
+    return int(pairs(statistics).get("cluster_clock_skew_ms", 0))
 
 
 def _truncated(about_set: str) -> int:
     """Up to which time a node has truncated a set; a node without the set has nothing to remove."""
-    told = _told(about_set.replace(":", ";"))
+    told = pairs(about_set)
     return int(told["truncate_lut"]) if "truncate_lut" in told else _SERVER_EPOCH
-
-
-def _told(text: str) -> dict[str, str]:
-    return dict(pair.partition("=")[::2] for pair in text.strip().split(";"))

@@ -29,6 +29,11 @@ class DigestRange(Partition):
     modulo: int = 1
     residue: int = 0
 
+    @property
+    def partitions(self) -> dict[str, int]:
+        """Which partitions of the namespace a query goes through, as the client wants to be told."""
+        return {"begin": self.begin, "count": self.count}
+
 
 def digest_ranges(parts: int) -> list[DigestRange]:
     """About ``parts`` partitions of a scan that cover a namespace together, at most 32,768.

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from connector.aerospike.choices import CommitLevel, Expiry, GenerationPolicy
+from connector.aerospike.choices import Expiry, GenerationPolicy
+from connector.aerospike.connecting import COMMIT_LEVELS
 from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.records import GENERATION
 from connector.errors import SchemaError
@@ -41,10 +42,6 @@ _EXPIRY = {
     Expiry.KEEP: aerospike.TTL_DONT_UPDATE,
     Expiry.NAMESPACE: aerospike.TTL_NAMESPACE_DEFAULT,
     Expiry.NEVER: aerospike.TTL_NEVER_EXPIRE,
-}
-_COMMIT = {
-    CommitLevel.ALL: aerospike.POLICY_COMMIT_LEVEL_ALL,
-    CommitLevel.MASTER: aerospike.POLICY_COMMIT_LEVEL_MASTER,
 }
 _GENERATION = {
     GenerationPolicy.EQUAL: aerospike.POLICY_GEN_EQ,
@@ -116,7 +113,7 @@ class RowPolicies:
         return {
             "key": aerospike.POLICY_KEY_SEND if self.send_key else aerospike.POLICY_KEY_DIGEST,
             "exists": _EXISTS[job.options.rows, job.replaces],
-            "commit_level": _COMMIT[options.commit_level],
+            "commit_level": COMMIT_LEVELS[options.commit_level],
             "ttl": ttl,
         }
 

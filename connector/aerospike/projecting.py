@@ -48,8 +48,14 @@ class Pass:
 
 def read_operations(names: Sequence[str]) -> list[dict[str, Any]]:
     """The operations that read bins, and for LAST_UPDATE when the record was last written."""
-    updated = expression_operations.expression_read(LAST_UPDATE, exp.LastUpdateTime().compile())
-    return [updated if name == LAST_UPDATE else operations.read(name) for name in names]
+    return [_updated() if name == LAST_UPDATE else operations.read(name) for name in names]
+
+
+def _updated() -> dict[str, Any]:
+    told: dict[str, Any] = expression_operations.expression_read(
+        LAST_UPDATE, exp.LastUpdateTime().compile()
+    )
+    return told
 
 
 def passes(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,13 +20,13 @@ from connector.aerospike.projecting import Pass, read_operations
 from connector.aerospike.records import (
     Decoder,
     Page,
-    ReadCounts,
     Record,
     collector,
 )
 from connector.batching import capped
 from connector.errors import StoreUnavailableError
 from connector.pace import Pace
+from connector.reads import ReadCounts
 from connector.scan import KeyList, Scan
 
 _OK, _FILTERED_OUT = 0, 27
@@ -93,14 +93,9 @@ class RecordReader:
 
     def count(self, partition: DigestRange) -> int:
         """How many records there are in a partition, without reading a bin."""
-        counter = itertools.count()
         bare = Pass(no_bins=True)
-        query = self._asking.query(bare)
         policy = self._asking.policy(partition, bare)
-        self.connection.run(
-            self.doing, lambda: query.foreach(lambda *_: next(counter), policy, {"nobins": True})
-        )
-        return next(counter)
+        return self.connection.count(self.doing, lambda: self._asking.query(bare), policy)
 
     @property
     def _decoder(self) -> Decoder:
@@ -121,6 +116,7 @@ class RecordReader:
         For every page of a query the server goes through all of its partitions that are not done yet: few
         of them, and a single page, cost it least.
         """
+        policy = self._asking.policy(partition, one)
         most = min(self.scan.batch_rows, _FIRST_ROWS)
         done = met = 0
         while done < partition.count:
@@ -128,19 +124,19 @@ class RecordReader:
             count = most * 7 // 8 * done // max(1, met) if done else 1
             count = min(max(1, count), partition.count - done)
             some = replace(partition, begin=partition.begin + done, count=count)
-            for batch in self._queried(some, one, most):
+            for batch in self._queried(one, policy | {"partition_filter": some.partitions}, most):
                 yield from self._cut(batch)
                 met += batch.num_rows
                 most = self._page_rows(batch)
             done += count
 
-    def _queried(self, partition: DigestRange, one: Pass, most: int) -> Iterator[pa.RecordBatch]:
+    def _queried(self, one: Pass, policy: Mapping[str, Any], most: int) -> Iterator[pa.RecordBatch]:
         """The batches of one query, the first of at most ``most`` rows.
 
         The client asks for the next page where the one before ended, also after a node was lost.
         """
-        query, policy = self._asking.query(one), self._asking.policy(partition, one)
-        options, decoder = {"nobins": True} if one.no_bins else {}, self._decoder
+        query, decoder = self._asking.query(one), self._decoder
+        options = {"nobins": True} if one.no_bins else {}
         query.max_records = most
         query.paginate()
         while not query.is_done():
@@ -188,11 +184,7 @@ class RecordReader:
         """
         bins, client = [*self._asking.layout.names], self.connection.client
         asked = addresses(self.options.in_namespace, self.scan.table, names, fields)
-        policy = (
-            {}
-            if self._asking.condition is None
-            else {"expressions": self._asking.condition.compile()}
-        )
+        policy = self._asking.key_policy
         with translated(self.doing):
             if self._asking.layout.updated:
                 answers = client.batch_operate(asked, read_operations(bins), policy)

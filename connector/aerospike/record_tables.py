@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from connector.aerospike import inferring, saved
-from connector.aerospike.choices import OnBadField
 from connector.aerospike.connecting import Connection
 from connector.aerospike.deleting import delete_all, delete_rows
 from connector.aerospike.jobs import RecordJob
@@ -17,10 +16,11 @@ from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.overwriting import truncate
 from connector.aerospike.partitions import DigestRange, digest_ranges
 from connector.aerospike.reading import RecordReader
-from connector.aerospike.records import KEY, METADATA, ReadCounts, Record
+from connector.aerospike.records import KEY, METADATA, Record
 from connector.aerospike.statistics import objects, table_statistics
 from connector.aerospike.writing import RecordWriter
 from connector.jobs import WriteJob, WriteMode, WriteResult
+from connector.reads import OnBadField, ReadCounts
 from connector.scan import KeyList, Partition, Scan
 from connector.schema import keyed
 from connector.statistics import Statistics

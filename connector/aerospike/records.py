@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from connector.aerospike.choices import OnBadField
-from connector.aerospike.decoding import decode_bin, misfits
+from connector.aerospike.decoding import decode_bin
 from connector.aerospike.keys import DIGEST, key_columns
+from connector.codecs import unparsable
 from connector.errors import DecodeError
+from connector.reads import OnBadField, ReadCounts
 from connector.scan import Scan
 
 KEY, GENERATION, TTL, EXPIRY, SET = "__key", "__generation", "__ttl", "__expiry", "__set"
@@ -37,26 +38,6 @@ both null for a row that does not; its set; and when it was last written, by the
 _NEVER = 2**32 - 1  # the ttl of a record that does not expire
 
 Record = tuple[tuple[Any, ...], dict[str, int], dict[str, Any]]
-
-
-@dataclass
-class ReadCounts:
-    """What a read met.
-
-    Attributes:
-        rows: rows handed on.
-        bad_fields: values that are not of their column's type and were read as null.
-        dropped_rows: rows left out because of such a value.
-    """
-
-    rows: int = 0
-    bad_fields: int = 0
-    dropped_rows: int = 0
-
-    def add(self, other: ReadCounts) -> None:
-        """Add the counts of another read to these."""
-        for item in fields(self):
-            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
 
 @dataclass(frozen=True)
@@ -247,7 +228,7 @@ class Decoder:
         try:
             return decode(values)
         except DecodeError as error:
-            bad = misfits(values, decode)
+            bad = unparsable(values, decode)
             if self._rule is OnBadField.ERROR:
                 shown = self._shown(page, bad[0])
                 raise DecodeError(

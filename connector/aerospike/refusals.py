@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pyarrow as pa
+from aerospike_helpers.batch.records import BatchRecords
 
 from connector.aerospike.connecting import error_of
 from connector.errors import StoreError, WriteRejectedError
 
 NO_RESPONSE = -15
 """The result of a record that no node has answered for."""
-
-BATCH_FAILED = -16
-"""The result of a request some of whose records failed: their own results tell why."""
 
 EXISTS = 5
 """The result of a record that was to be new, and is there."""
@@ -37,10 +35,23 @@ REASONS: Mapping[int, str] = {
 }
 """Results that one row can have and another not, in words."""
 
+_BATCH_FAILED = -16  # some of the records failed: their own results tell why
+
 
 def reason(code: int) -> str:
     """Why a row was refused, with the code."""
     return f"{REASONS[code]} (code {code})"
+
+
+def check_request(doing: str, answer: BatchRecords) -> None:
+    """Raise if a request failed as a whole; the results of its records are looked at apart.
+
+    Raises:
+        StoreError: it did.
+    """
+    if answer.result not in (0, _BATCH_FAILED):
+        said = next((record.message for record in answer.batch_records if record.message), None)
+        raise failure(doing, answer.result, said)
 
 
 def failure(doing: str, code: int, message: str | None) -> StoreError:

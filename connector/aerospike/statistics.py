@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from connector.aerospike.connecting import Connection
+from connector.aerospike.connecting import Connection, pairs
 from connector.aerospike.partitions import DigestRange, digest_ranges
 from connector.scan import Scan
 from connector.statistics import Statistics, column_bytes, varying
@@ -22,11 +22,11 @@ def objects(connection: Connection, namespace: str, table: str) -> int:
     Records that have expired or were truncated a moment ago may still be among them.
     """
     held = sum(
-        int(_values(answer).get("objects", 0))
+        int(pairs(answer).get("objects", 0))
         for answer in connection.info(f"sets/{namespace}/{table}")
     )
     copies = [
-        int(_values(answer).get("effective_replication_factor", 1))
+        int(pairs(answer).get("effective_replication_factor", 1))
         for answer in connection.info(f"namespace/{namespace}")
     ]
     return -(-held // max(1, *copies))
@@ -56,9 +56,3 @@ def table_statistics(
         found = (batch for part in parts for batch in read(few, part))
         batches = list(itertools.islice(found, 2))
     return Statistics(rows, column_bytes(scan.output, batches), exact=exact)
-
-
-def _values(text: str) -> dict[str, str]:
-    """What an answer to an info command has, given as ``name=value`` pairs."""
-    pairs = (item.partition("=") for item in text.replace(";", ":").split(":"))
-    return {name: value for name, _, value in pairs}

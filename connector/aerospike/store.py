@@ -8,15 +8,16 @@ import pyarrow as pa
 
 from connector.aerospike import saved
 from connector.aerospike.blocks.tables import BlockTables
-from connector.aerospike.choices import ModelName, OnBadField
+from connector.aerospike.choices import ModelName
 from connector.aerospike.connecting import Connection
 from connector.aerospike.jobs import begin_job, check_table
 from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.record_tables import RecordTables
-from connector.aerospike.records import METADATA, ReadCounts
+from connector.aerospike.records import METADATA
 from connector.errors import SchemaError, TableNotFoundError
 from connector.jobs import WriteJob, WriteMode, WriteOptions, WriteResult, chosen_key
 from connector.lookup import Keys, Lookup, encoded
+from connector.reads import OnBadField, ReadCounts
 from connector.scan import Partition, Scan
 from connector.schema import key_of
 from connector.statistics import Statistics

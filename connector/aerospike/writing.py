@@ -17,7 +17,7 @@ from connector.aerospike.jobs import RecordJob
 from connector.aerospike.keys import DIGEST, addresses
 from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.policies import RowPolicies
-from connector.aerospike.refusals import BATCH_FAILED, EXISTS, REASONS, failure, reason, rejection
+from connector.aerospike.refusals import EXISTS, REASONS, check_request, failure, reason, rejection
 from connector.aerospike.saved import has_key_bins
 from connector.batching import capped
 from connector.codecs import encode_keys
@@ -111,9 +111,7 @@ class RecordWriter:
         records = batch.batch_records
         codes = [record.result for record in records]
         failed = {row: code for row, code in enumerate(codes) if code} if any(codes) else {}
-        if batch.result not in (0, BATCH_FAILED):
-            said = next((record.message for record in records if record.message), None)
-            raise failure(self._doing, batch.result, said)
+        check_request(self._doing, batch)
         left_out = _LEFT_OUT[self._job.options.rows]
         refused = {row: code for row, code in failed.items() if code != left_out}
         for row, code in refused.items():

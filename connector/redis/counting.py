@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from connector.pace import Pace
+from connector.reads import OnBadField
 from connector.redis.arrow.tables import ArrowTables
 from connector.redis.cursor import CursorRange
 from connector.redis.exchange import Links
 from connector.redis.link import translated
 from connector.redis.models.model import Counted
 from connector.redis.models.sharing import Sharing
-from connector.redis.options import OnBadField
-from connector.redis.reading import ReadCounts
+from connector.redis.reading import RedisCounts
 from connector.redis.row_tables import RowTables, report
 from connector.scan import Partition, Scan
 
@@ -34,7 +34,7 @@ def count_rows(tables: ArrowTables | RowTables, scan: Scan, partition: Partition
     single = isinstance(partition, CursorRange) and not isinstance(tables.model, Sharing)
     if single and tables.options.filter_keys_by_type:
         return _listed(tables, scan.table, partition, doing)
-    counts = ReadCounts()
+    counts = RedisCounts()
     rows = tally(tables, scan, partition, doing, counts)
     tables.counts.add(counts)
     report(doing, counts)
@@ -42,7 +42,7 @@ def count_rows(tables: ArrowTables | RowTables, scan: Scan, partition: Partition
 
 
 def tally(
-    tables: RowTables, scan: Scan, partition: Partition, doing: str, counts: ReadCounts
+    tables: RowTables, scan: Scan, partition: Partition, doing: str, counts: RedisCounts
 ) -> int:
     """Count by asking of every key whether it is there, or how many rows it has.
 

@@ -22,6 +22,7 @@ from connector.options import (
     url_location,
     whole,
 )
+from connector.reads import OnBadField
 
 DEFAULT_PORT = 6379
 
@@ -46,14 +47,6 @@ class ValueCodec(enum.Enum):
     RAW = "raw"
     MSGPACK = "msgpack"
     JSON = "json"
-
-
-class OnBadField(enum.Enum):
-    """What to do with a stored value that does not parse as its column's type."""
-
-    ERROR = "error"
-    NULL = "null"
-    DROP = "drop"
 
 
 class OnBadKey(enum.Enum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 
 from connector.codecs import decode, decode_keys, unparsable
 from connector.errors import DecodeError, SchemaError
+from connector.reads import OnBadField, ReadCounts
 from connector.redis.commands import keyed_request
 from connector.redis.exchange import Answer, Exchange, Links
 from connector.redis.keyspace import Keyspace
 from connector.redis.link import ASKING, Link, reply_error
 from connector.redis.models.model import Fetch, Flags, Found, Model, PagedFetch
-from connector.redis.options import OnBadField, OnBadKey
+from connector.redis.options import OnBadKey
 from connector.redis.servers import Rows, Servers
 from connector.scan import Scan
 
@@ -34,27 +35,16 @@ ones counted, until it expires; null for a row that does not."""
 
 
 @dataclass
-class ReadCounts:
+class RedisCounts(ReadCounts):
     """What a read met.
 
     Attributes:
-        rows: rows handed on.
         vanished: keys that were gone when their row was asked for, deleted or expired meanwhile.
         bad_keys: keys of another type that were left out.
-        bad_fields: values that did not parse and were read as null.
-        dropped_rows: rows left out because a value did not parse.
     """
 
-    rows: int = 0
     vanished: int = 0
     bad_keys: int = 0
-    bad_fields: int = 0
-    dropped_rows: int = 0
-
-    def add(self, other: ReadCounts) -> None:
-        """Add the counts of another read to these."""
-        for item in fields(self):
-            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
 
 @dataclass(frozen=True)
@@ -115,7 +105,7 @@ class RowReader:
     on_bad_key: OnBadKey
     window_rows: int
     window_bytes: int
-    counts: ReadCounts = field(default_factory=ReadCounts)
+    counts: RedisCounts = field(default_factory=RedisCounts)
 
     def batches(self, pages: Iterable[pa.Array]) -> Iterator[pa.RecordBatch]:
         """Fetch the rows of the keys and yield them as batches of any size but empty."""

@@ -13,6 +13,7 @@ from connector.batching import capped, gathered
 from connector.errors import SchemaError
 from connector.jobs import WriteJob, WriteMode, WriteResult
 from connector.pace import Pace
+from connector.reads import OnBadField
 from connector.redis import saved
 from connector.redis.arrow import index as arrow_index
 from connector.redis.deleting import delete_keys, others
@@ -21,9 +22,9 @@ from connector.redis.keyspace import Keyspace
 from connector.redis.link import translated
 from connector.redis.models.model import Fetch, Model
 from connector.redis.models.sharing import Sharing, check_job
-from connector.redis.options import OnBadField, OnBadKey, RedisOptions
+from connector.redis.options import OnBadKey, RedisOptions
 from connector.redis.partitions import partition_keys, plan, whole
-from connector.redis.reading import METADATA, ReadCounts, RowReader, fetch_of, is_wrong_type
+from connector.redis.reading import METADATA, RedisCounts, RowReader, fetch_of, is_wrong_type
 from connector.redis.search.planning import plan_search
 from connector.redis.servers import Servers
 from connector.redis.writing import RowWriter
@@ -48,7 +49,7 @@ class RowTables:
     connect: Callable[[], Servers]
     options: RedisOptions
     location: str
-    counts: ReadCounts
+    counts: RedisCounts
 
     @property
     def apart(self) -> tuple[str, ...]:
@@ -104,13 +105,13 @@ class RowTables:
     def read(self, scan: Scan, partition: Partition) -> Iterator[pa.RecordBatch]:
         """See ``Store.read``."""
         doing = f"reading partition {partition.index} of table {scan.table!r} from {self.location}"
-        counts = ReadCounts()
+        counts = RedisCounts()
         yield from self.batches(scan, partition, doing, counts)
         self.counts.add(counts)
         report(doing, counts)
 
     def batches(
-        self, scan: Scan, partition: Partition, doing: str, counts: ReadCounts
+        self, scan: Scan, partition: Partition, doing: str, counts: RedisCounts
     ) -> Iterator[pa.RecordBatch]:
         """What ``read`` yields; what is met is added to ``counts``, and not reported."""
         pace = Pace(self.options.rows_per_second)
@@ -144,7 +145,7 @@ class RowTables:
         servers: Servers,
         links: Links,
         doing: str,
-        counts: ReadCounts,
+        counts: RedisCounts,
     ) -> RowReader:
         """What reads a scan's rows of keys, asking by ``fetch`` and adding to ``counts`` what it meets."""
         options = self.options
@@ -240,7 +241,7 @@ class RowTables:
             saved.extend(self.connect(), job)
 
 
-def report(doing: str, counts: ReadCounts) -> None:
+def report(doing: str, counts: RedisCounts) -> None:
     """Say what was not handed on as it stood; silence is for reads without loss."""
     if counts.bad_fields or counts.dropped_rows or counts.bad_keys:
         log.warning(

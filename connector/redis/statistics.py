@@ -10,14 +10,14 @@ from dataclasses import replace
 import pyarrow as pa
 
 from connector.errors import SchemaError, StoreError
+from connector.reads import OnBadField
 from connector.redis.arrow.tables import ArrowTables
 from connector.redis.counting import tally
 from connector.redis.exchange import Links
 from connector.redis.key_sample import sample_keys
 from connector.redis.link import translated
 from connector.redis.models.sharing import Sharing
-from connector.redis.options import OnBadField
-from connector.redis.reading import ReadCounts
+from connector.redis.reading import RedisCounts
 from connector.redis.row_tables import RowTables
 from connector.scan import KeyList, Scan, pack_keys
 from connector.statistics import Statistics, column_bytes, varying
@@ -58,7 +58,7 @@ def _of_rows(tables: RowTables, scan: Scan, doing: str) -> Statistics | None:
     if not sample.complete and isinstance(tables.model, Sharing):
         return None
     names = keyspace.names(sample.keys)
-    lenient, counts = tables.lenient(), ReadCounts()
+    lenient, counts = tables.lenient(), RedisCounts()
     rows = sample.most
     if sample.complete:
         rows = tally(lenient, scan, _listed(names), doing, counts)

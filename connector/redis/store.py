@@ -21,6 +21,7 @@ from connector.jobs import (
     chosen_ttl_column,
 )
 from connector.lookup import Keys, Lookup, encoded
+from connector.reads import OnBadField
 from connector.redis import saved
 from connector.redis.arrow import index as arrow_index
 from connector.redis.arrow.tables import ArrowTables
@@ -31,8 +32,8 @@ from connector.redis.link import translated
 from connector.redis.lookups import HashFinder, check_caching
 from connector.redis.models import build, spec_for
 from connector.redis.models.hashes import HashModel
-from connector.redis.options import OnBadField, RedisOptions
-from connector.redis.reading import METADATA, ReadCounts
+from connector.redis.options import RedisOptions
+from connector.redis.reading import METADATA, RedisCounts
 from connector.redis.row_tables import RowTables
 from connector.redis.servers import Servers, connect, has_command, single
 from connector.redis.statistics import table_statistics
@@ -60,7 +61,7 @@ class RedisStore(Store):
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
         self._caches: dict[int, LookupCache] = {}
-        self.counts = ReadCounts()
+        self.counts = RedisCounts()
 
     def __reduce__(self) -> tuple[type[RedisStore], tuple[RedisOptions]]:
         return type(self), (self._options,)  # connections and counts do not travel

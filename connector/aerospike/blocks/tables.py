@@ -9,10 +9,11 @@ import pyarrow as pa
 from connector.aerospike.blocks.values import BlockValues, block_set
 from connector.aerospike.connecting import Connection
 from connector.aerospike.options import AerospikeOptions
-from connector.aerospike.records import METADATA, ReadCounts
+from connector.aerospike.records import METADATA
 from connector.arrow_tables.tables import ArrowTables, ChunkOptions
 from connector.errors import SchemaError
 from connector.jobs import WriteOptions
+from connector.reads import ReadCounts
 
 _MOST_SET_NAME = 63  # bytes
 _BATCH_BYTES = 32 << 20  # of column data in a chunk, at most; most namespaces allow less

@@ -21,12 +21,12 @@ from aerospike import exception
 
 from connector.aerospike import saved
 from connector.aerospike.blocks import index as block_index
-from connector.aerospike.connecting import NOT_FOUND, Connection, translated
+from connector.aerospike.connecting import NOT_FOUND, Connection, pairs, translated
 from connector.aerospike.deleting import delete_rows
 from connector.aerospike.keys import DIGEST
 from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.overwriting import time_before, truncate
-from connector.aerospike.refusals import BATCH_FAILED, REASONS, failure, reason
+from connector.aerospike.refusals import REASONS, check_request, failure, reason
 from connector.aerospike.statistics import objects
 from connector.arrow_tables.index import Chunk, Index
 from connector.errors import WriteRejectedError
@@ -126,8 +126,7 @@ class BlockValues:
                 answer = self.connection.client.batch_read(
                     [self._key(one.name) for one in some], []
                 )
-            if answer.result not in (0, BATCH_FAILED):
-                raise failure(self.doing, answer.result, None)
+            check_request(self.doing, answer)
             for chunk, record in zip(some, answer.batch_records, strict=True):
                 if record.result == NOT_FOUND:
                     found.append(chunk)
@@ -206,8 +205,10 @@ class BlockValues:
         """Names and digests of all that is in the set; no name where a user key is not text, or not there."""
         keys: list[tuple[Any, ...]] = []
         query = self.connection.client.query(self._namespace, block_set(self.table))
-        with translated(self.doing):
-            query.foreach(lambda record: keys.append(record[0]), options={"nobins": True})
+        self.connection.run(
+            self.doing,
+            lambda: query.foreach(lambda record: keys.append(record[0]), options={"nobins": True}),
+        )
         names = [key[2].encode() if isinstance(key[2], str) else None for key in keys]
         return pa.array(names, pa.binary()), pa.array([key[3] for key in keys], pa.binary())
 
@@ -225,7 +226,7 @@ class BlockValues:
 
 def _record_bytes(about_namespace: str) -> int:
     """How many bytes a record may have in a node."""
-    told = dict(pair.partition("=")[::2] for pair in about_namespace.split(";"))
+    told = pairs(about_namespace)
     for name in ("max-record-size", "storage-engine.write-block-size"):
         if int(told.get(name, 0)):
             return int(told[name])

@@ -10,7 +10,7 @@ from connector.arrow_tables.tables import ChunkOptions
 from connector.redis.arrow.values import RedisValues
 from connector.redis.link import translated
 from connector.redis.options import RedisOptions
-from connector.redis.reading import METADATA, ReadCounts
+from connector.redis.reading import METADATA, RedisCounts
 from connector.redis.servers import Servers
 
 
@@ -30,7 +30,7 @@ class ArrowTables(tables.ArrowTables):
     connect: Callable[[], Servers]
     options: RedisOptions
     location: str
-    counts: ReadCounts
+    counts: RedisCounts
 
     @property
     def chunk_options(self) -> ChunkOptions:
