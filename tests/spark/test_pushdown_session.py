@@ -21,20 +21,30 @@ from queries_running import PUSHDOWN, configured, plan
 from servers import Server, unavailable
 from spark_tables import load, people, save
 
-import spark_ext
 from spark_ext.pushdown import EXTENSION, JAR, activate
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "build_jar"
 QUERY = """
 import json, sys
+way, url, table = sys.argv[2:]
+if "unwatched" in way:
+    sys.meta_path[:] = [each for each in sys.meta_path if each.__module__ != "kvlake_startup"]
 from pyspark.sql import SparkSession
 conf = json.loads(sys.argv[1])
 builder = SparkSession.builder
 builder = builder.remote("local[1]") if conf.pop("remote", None) else builder.master("local[1]")
 for name, value in conf.items():
     builder = builder.config(name, value)
+kind = url.partition(":")[0]
 spark = builder.config("spark.ui.enabled", "false").getOrCreate()
-df = spark.read.format(sys.argv[2].partition(":")[0]).options(url=sys.argv[2], table=sys.argv[3]).load()
+if way.endswith("view"):
+    spark.sql(f"CREATE TEMPORARY VIEW v USING {kind} OPTIONS (url '{url}', `table` '{table}')")
+    df = spark.table("v")
+elif way.endswith("ours"):
+    import spark_ext
+    df = spark_ext.read(spark, url, table)
+else:
+    df = spark.read.load(format=kind, url=url, table=table)
 found = df.select("name").where("id >= 7 AND n = 1")
 found.explain()
 print(json.dumps(sorted(row.name for row in found.collect())))
@@ -56,9 +66,19 @@ def java_version() -> str:
     return subprocess.run(["javac", "-version"], capture_output=True, text=True, check=True).stdout
 
 
-def elsewhere(conf: dict[str, Any], url: str, table: str) -> tuple[list[str], str]:
-    """Run the query in a Spark of its own, which we do not configure; its output and its log."""
-    command = [sys.executable, "-c", QUERY, json.dumps(conf), url, table]
+def elsewhere(
+    conf: dict[str, Any], url: str, table: str, way: str = "unwatched"
+) -> tuple[list[str], str]:
+    """Run the query in a Spark of its own, which we do not configure; its output and its log.
+
+    Args:
+        conf: the session's.
+        url: of the store.
+        table: that of ``people``, with 9 rows.
+        way: how the table is come by: ``plain``, ``view`` or ``ours``; behind ``unwatched`` as if our
+            part in Python's start were not there.
+    """
+    command = [sys.executable, "-c", QUERY, json.dumps(conf), way, url, table]
     own = os.environ | {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=own)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -98,18 +118,29 @@ def test_sessions_by_two_confs(
     spark: SparkSession, url: str, table: str, conf: dict[str, Any]
 ) -> None:
     save(people(spark, 9), url, table)
-    lines, _ = elsewhere(conf | {"spark.jars": JAR}, url, table)
+    lines, _ = elsewhere(conf | {"spark.jars": JAR}, url, table, "plain")
     assert any("PushedColumns: [id, name, n]" in line and "`id` >= 7" in line for line in lines)
     assert list(map(json.loads, lines[-2:])) == [FOUND, 9]
 
 
-@pytest.mark.parametrize("url", ["aerospike"], indirect=True)
-def test_a_session_that_nobody_prepared_finds_the_format(
-    spark: SparkSession, url: str, table: str
+@pytest.mark.parametrize(
+    ("url", "way", "pushed"),
+    [
+        ("redis", "plain", True),
+        ("redis", "view", True),
+        ("redis", "unwatched plain", False),
+        ("redis", "unwatched ours", True),
+        ("aerospike", "plain", True),
+    ],
+    indirect=["url"],
+)
+def test_a_session_that_nobody_prepared(
+    spark: SparkSession, url: str, table: str, way: str, pushed: bool
 ) -> None:
     save(people(spark, 9), url, table)
-    lines, _ = elsewhere({}, url, table)
+    lines, _ = elsewhere({}, url, table, way)
     assert list(map(json.loads, lines[-2:])) == [FOUND, 9]
+    assert any("PushedColumns: [id, name, n]" in line for line in lines) is pushed
 
 
 def test_a_spark_with_other_internals_is_warned_of_once_and_answers(
@@ -160,9 +191,3 @@ def test_activated_once_for_all_sessions_of_a_context(
     found = load(other, redis_server.url, table).where("n = 1")
     assert found.count() == 2
     assert "PushedFilter: [(" in plan(found)
-
-
-def test_our_own_reading_activates(redis_server: Server, table: str, spark: SparkSession) -> None:
-    save(people(spark, 9), redis_server.url, table)
-    found = spark_ext.read(spark, redis_server.url, table, columns=["id", "name", "n"])
-    assert "PushedColumns: [name, n]" in plan(found.select("name").where("n = 1"))
