@@ -13,7 +13,7 @@ from connector.jobs import WriteMode, WriteOptions
 from connector.options import Options, parse_options
 from connector.registry import store_class
 from spark_ext.messages import concise
-from spark_ext.options import TableOptions
+from spark_ext.options import TableOptions, options_of_created
 from spark_ext.pool import PooledSource, pooled
 from spark_ext.pushdown.describing import description
 from spark_ext.pushdown.reading import pushed_reader
@@ -48,7 +48,7 @@ class StoreDataSource(DataSource):
     @concise
     def __init__(self, options: dict[str, str]) -> None:
         super().__init__(options)
-        self._pushed, given = Request.taken_from(options)
+        self._pushed, given = Request.taken_from(options_of_created(options))
         self._table, self._store = parse_table_options(self.scheme, given)
         self._planned: PooledSource | None = None
 

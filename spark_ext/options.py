@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -101,3 +102,18 @@ class TableOptions(Options):
     reject_limit: int = option(
         whole(0), doc="writing: most rows that a task may reject", default=1000
     )
+
+
+def options_of_created(properties: Mapping[str, str]) -> Mapping[str, str]:
+    """The options among what Spark tells a data source.
+
+    It asks for the columns of a CREATE TABLE with all properties of the table: the options stand
+    among them by themselves, and once more as ``option.NAME``.
+    """
+    prefix = "option."
+    named = {
+        name.removeprefix(prefix): text
+        for name, text in properties.items()
+        if name.startswith(prefix)
+    }
+    return named or properties

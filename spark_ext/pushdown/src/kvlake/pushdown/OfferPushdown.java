@@ -17,18 +17,9 @@ final class OfferPushdown extends PlanRule {
     if (node instanceof DataSourceV2Relation relation
         && relation.table() instanceof PythonTable table
         && Settings.on(table.name(), relation.options())) {
-      return withTable(relation, table);
+      PushdownTable offering = new PushdownTable(table);
+      return Fields.replaced(relation, field -> field == table ? offering : field);
     }
     return null;
-  }
-
-  /** The relation's own fields differ between versions of Spark: all are kept, whatever they are. */
-  private static LogicalPlan withTable(DataSourceV2Relation relation, PythonTable table) {
-    Object[] fields = new Object[relation.productArity()];
-    for (int at = 0; at < fields.length; at++) {
-      Object field = relation.productElement(at);
-      fields[at] = field == table ? new PushdownTable(table) : field;
-    }
-    return relation.makeCopy(fields);
   }
 }

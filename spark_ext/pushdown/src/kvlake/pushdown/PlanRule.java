@@ -10,9 +10,14 @@ abstract class PlanRule extends Rule<LogicalPlan> {
 
   abstract LogicalPlan rewritten(LogicalPlan node);
 
+  /** Whether the session wants it. */
+  boolean on() {
+    return Settings.on();
+  }
+
   @Override
   public final LogicalPlan apply(LogicalPlan plan) {
-    return Settings.on() ? Fallback.orElse(() -> rewriteAll(plan), () -> plan) : plan;
+    return on() ? Fallback.orElse(() -> rewriteAll(plan), () -> plan) : plan;
   }
 
   private LogicalPlan rewriteAll(LogicalPlan plan) {

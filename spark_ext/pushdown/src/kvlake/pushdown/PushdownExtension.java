@@ -27,6 +27,7 @@ public final class PushdownExtension implements Function1<SparkSessionExtensions
   @Override
   public BoxedUnit apply(SparkSessionExtensions extensions) {
     if (EXTENDED.add(extensions)) {
+      extensions.injectOptimizerRule(CatalogOptions::new);
       extensions.injectOptimizerRule(PushdownExtension::rules);
     }
     return BoxedUnit.UNIT;

@@ -16,8 +16,12 @@ final class Settings {
     return !OFF.equalsIgnoreCase(SQLConf.get().getConfString("spark.kvlake.pushdown", "auto"));
   }
 
+  static boolean isOurs(String format) {
+    return FORMATS.contains(format.toLowerCase(Locale.ROOT));
+  }
+
   static boolean on(String format, CaseInsensitiveStringMap options) {
-    return FORMATS.contains(format.toLowerCase(Locale.ROOT))
+    return isOurs(format)
         && !OFF.equalsIgnoreCase(options.getOrDefault("kvlake.pushdown", "auto"));
   }
 }
