@@ -1,5 +1,6 @@
 """Tables in key-value stores as Spark DataFrames."""
 
+from spark_ext.joins import lookup_join
 from spark_ext.session import configure, delete, read, write
 
-__all__ = ["configure", "delete", "read", "write"]
+__all__ = ["configure", "delete", "lookup_join", "read", "write"]

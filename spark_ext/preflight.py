@@ -29,13 +29,16 @@ _MEND = "set PYSPARK_PYTHON, or begin the session with spark_ext.configure(Spark
 def check_python(spark: SparkSession) -> None:
     """Check the Python of Spark's workers, as far as the driver's machine can tell.
 
-    Executors elsewhere may differ still; PySpark itself refuses another minor version there.
+    Executors elsewhere may differ still; PySpark itself refuses another minor version there. A Spark
+    Connect session runs its workers where nothing of this machine counts.
 
     Raises:
         OptionError: there is no such Python, or it has another version than the driver's.
         MissingDependencyError: it lacks kvlake, or what that needs.
     """
-    check_executable(spark.sparkContext.pythonExec)
+    context = getattr(spark, "sparkContext", None)
+    if context is not None:
+        check_executable(context.pythonExec)
 
 
 @functools.cache

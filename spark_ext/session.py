@@ -12,8 +12,8 @@ from pyspark.sql import functions as sf
 from connector.errors import OptionError, SchemaError
 from connector.filters import Filter
 from connector.jobs import WriteMode
-from connector.options import masked_url
 from connector.schema import key_of
+from spark_ext.addressing import addressed
 from spark_ext.datasource import parse_table_options
 from spark_ext.keys import delete_by_keys, lookup_frame
 from spark_ext.pool import PooledSource, pooled
@@ -21,12 +21,6 @@ from spark_ext.preflight import check_executable, check_python
 from spark_ext.pushdown import activate
 from spark_ext.types import spark_schema
 
-_FORMATS = {  # by URL scheme
-    "aerospike": "aerospike",
-    "redis": "redis",
-    "rediss": "redis",
-    "unix": "redis",
-}
 _SAMPLE = 5
 
 
@@ -70,7 +64,9 @@ def read(
 
     Args:
         spark: the session.
-        url: where the store is, such as ``redis://host:6379/0`` or ``aerospike://host:3000/test``.
+        url: where the store is, such as ``redis://host:6379/0`` or ``aerospike://host:3000/test``; or
+            ``redis`` or ``aerospike``, for the URL of the session's conf ``spark.kvlake.redis.url``. Other
+            options have defaults there too.
         table: name of the table.
         columns: the columns wanted, in order; None for all.
         filter: the rows wanted, as SQL-like text or as an object of ``connector.filters``.
@@ -85,9 +81,10 @@ def read(
     """
     check_python(spark)
     activate(spark)
-    kind = _format(url)
     chosen = None if filter is None else str(filter)
-    given = _texts({"url": url, "table": table, "columns": columns, "filter": chosen, **options})
+    kind, given = addressed(
+        spark, url, {"table": table, "columns": columns, "filter": chosen, **options}
+    )
     ours, store = parse_table_options(kind, given)
     found = pooled(kind, store).source(
         table, columns=ours.columns, key=ours.key_column, filter=ours.filter
@@ -105,7 +102,9 @@ def delete(
 
     Args:
         df: has the key columns; others do not matter.
-        url: where the store is, such as ``redis://host:6379/0`` or ``aerospike://host:3000/test``.
+        url: where the store is, such as ``redis://host:6379/0`` or ``aerospike://host:3000/test``; or
+            ``redis`` or ``aerospike``, for the URL of the session's conf ``spark.kvlake.redis.url``. Other
+            options have defaults there too.
         table: name of the table.
         key: the key columns; those of the table by default.
         options: further options of the store, with ``_`` for ``.`` in their names.
@@ -114,9 +113,8 @@ def delete(
         How many rows there were. A task that is run again finds what it deleted before gone.
     """
     check_python(df.sparkSession)
-    kind = _format(url)
     names = [key] if isinstance(key, str) else list(key)
-    given = _texts({"url": url, "table": table, "key.column": names, **options})
+    kind, given = addressed(df.sparkSession, url, {"table": table, "key.column": names, **options})
     ours, store = parse_table_options(kind, given)
     full = pooled(kind, store).schema(table, ours.key_column)
     return delete_by_keys(df, kind, store, table, list(ours.key_column or key_of(full)))
@@ -137,7 +135,9 @@ def write(
 
     Args:
         df: the rows.
-        url: where the store is, such as ``redis://host:6379/0`` or ``aerospike://host:3000/test``.
+        url: where the store is, such as ``redis://host:6379/0`` or ``aerospike://host:3000/test``; or
+            ``redis`` or ``aerospike``, for the URL of the session's conf ``spark.kvlake.redis.url``. Other
+            options have defaults there too.
         table: name of the table.
         key: the column, or columns, that name a row; those of the table by default, where it exists.
         mode: ``append`` keeps the table's other rows; ``overwrite`` deletes them when all is written.
@@ -151,11 +151,14 @@ def write(
         SchemaError: with ``check_keys``, a key stands more than once.
     """
     check_python(df.sparkSession)
-    kind = _format(url)
     names = [key] if isinstance(key, str) else list(key)
     if mode not in {each.value for each in WriteMode}:
         raise OptionError(f"mode {mode!r} is not known; it is 'append' or 'overwrite'")
-    given = _texts({"url": url, "table": table, "key.column": names, "ttl": ttl_seconds, **options})
+    kind, given = addressed(
+        df.sparkSession,
+        url,
+        {"table": table, "key.column": names, "ttl": ttl_seconds, **options},
+    )
     parse_table_options(kind, given)
     if check_keys:
         _check_keys(df, table, names)
@@ -174,32 +177,3 @@ def _check_keys(df: DataFrame, table: str, key: Sequence[str]) -> None:
             f"table {table!r}: keys ({', '.join(key)}) stand more than once in the DataFrame, such as "
             f"{shown}; drop the duplicates, as there is no telling which row should win"
         )
-
-
-def _format(url: str) -> str:
-    scheme, separator, _ = url.partition("://")
-    if not separator or scheme not in _FORMATS:
-        known = ", ".join(f"{each}://" for each in _FORMATS)
-        raise OptionError(f"Spark cannot reach {masked_url(url)!r}; known are {known}")
-    return _FORMATS[scheme]
-
-
-def _texts(options: dict[str, object]) -> dict[str, str]:
-    """Options as Spark carries them: all text, and none that was not given."""
-    return {
-        name: _text(name, value)
-        for name, value in options.items()
-        if value is not None and value != []
-    }
-
-
-def _text(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
-        if any("," in str(each) for each in value):
-            raise OptionError(
-                f"option {name!r}: Spark carries names joined by commas; none may hold one"
-            )
-        return ",".join(map(str, value))
-    return str(value)
