@@ -33,6 +33,7 @@ CASES = (
     "growth",
     "lookup",
     "pushdown",
+    "spark",
     "loaders",
     "aerospike",
 )

@@ -132,3 +132,10 @@ def test_aerospike_asks_for_a_server(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_loaders(tmp_path: Path) -> None:
     assert run("loaders", tmp_path, 20_000)["ratios"]
+
+
+@pytest.mark.slow
+def test_spark(tmp_path: Path) -> None:
+    found = run("spark", tmp_path, 4000)
+    assert set(found["figures"]) >= {"read", "spark_read", "lookup_join", "scan_join"}
+    assert found["milliseconds of planning a read"]["median"] > 0

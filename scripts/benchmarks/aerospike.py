@@ -20,7 +20,7 @@ from typing import Any
 
 import aerospike
 
-from benchmarks import spark
+from benchmarks import spark_work
 from benchmarks.aerospike_java import built, java_scan
 from benchmarks.aerospike_lookup import lookups
 from benchmarks.aerospike_place import QTY, TABLE, Place, table_of
@@ -100,7 +100,7 @@ def run(settings: Settings) -> dict[str, object]:
             contenders |= {f"java_scan_{n}": java.contender(n) for n in (1, PROCESSES)}
         else:
             absent.append("java client")
-        through_spark = stack.enter_context(spark.ours(place.url, table_of(rows), TABLE))
+        through_spark = stack.enter_context(spark_work.ours(place.url, table_of(rows), TABLE))
         contenders |= {name: timed(work) for name, work in through_spark.items()}
         if not through_spark:
             absent.append("pyspark")

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from benchmarks import server, spark
+from benchmarks import server, spark_work
 from benchmarks.peers import read_polars_redis, write_redis_py
 from benchmarks.server import ServerCpu
 from benchmarks.settings import Settings
@@ -61,12 +61,12 @@ def run(settings: Settings) -> dict[str, object]:
             )
         else:
             absent.append("polars-redis")
-        through_spark = stack.enter_context(spark.ours(url, data))
+        through_spark = stack.enter_context(spark_work.ours(url, data))
         contenders |= {name: cpu.metered(name, work) for name, work in through_spark.items()}
         if not through_spark:
             absent.append("pyspark")
         if settings.peers:
-            peer = stack.enter_context(spark.spark_redis(settings.peers, running.port, data))
+            peer = stack.enter_context(spark_work.spark_redis(settings.peers, running.port, data))
             contenders |= peer.contenders()
             versions = peer.versions
         else:

@@ -1,125 +1,119 @@
-"""Reading to the noop sink and writing, through Spark local[2]: ours, and spark-redis in its own."""
+"""What Spark adds to our work: reading through it and without it, joins by lookup, planning."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import subprocess
-import tempfile
+import functools
+import multiprocessing
+import statistics
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as sf
 
-from benchmarks.tables import TABLE
-from benchmarks.timing import Contender
+from benchmarks import server
+from benchmarks.settings import Settings
+from benchmarks.tables import TABLE, batches_of
+from benchmarks.timing import in_turn, rate, timed
+from connector import WriteOptions, open_store
+from spark_ext import configure, lookup_join
 
-SPARK_REDIS_SCHEMA = "id string, name string, qty long, price double, city string, total long"
-SPARK_REDIS_TUNED: dict[str, dict[str, int]] = {
-    "read": {"partitions.number": 2, "scan.count": 1000},
-    "write": {"max.pipeline.size": 1000},
-}
-"""What was best for it on two cores; its own defaults are measured beside it."""
+ROWS = 1_000_000
+KEYS = 1_000
+PROCESSES = 2
+PLANS = 30
+
+
+def run(settings: Settings) -> dict[str, object]:
+    """All figures of the case."""
+    rows = settings.rows_or(ROWS)
+    with (
+        server.start() as running,
+        ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool,
+        _session() as spark,
+    ):
+        with open_store(running.url) as store:
+            store.write(TABLE, batches_of(rows), WriteOptions(key=("id",)))
+        works: dict[str, Callable[[], int]] = {
+            "read": functools.partial(_read, pool, running.url),
+            "spark_read": lambda: _drained(_table(spark, running.url), rows),
+            **_joins(spark, running.url, rows),
+        }
+        figures = in_turn({name: timed(work) for name, work in works.items()}, settings.repeats)
+        return {
+            "server": server.name_of(running.url),
+            "rows": rows,
+            "figures": figures,
+            "ratios": {
+                "time of spark_read / time of read": round(
+                    rate(figures, "read") / rate(figures, "spark_read"), 2
+                ),
+                "lookup_join / scan_join": round(
+                    rate(figures, "lookup_join") / rate(figures, "scan_join"), 2
+                ),
+            },
+            "milliseconds of planning a read": _planning(spark, running.url),
+            "absent": [],
+        }
 
 
 @contextmanager
-def ours(url: str, data: pa.Table, table: str = TABLE) -> Iterator[dict[str, Callable[[], int]]]:
-    """Our work through Spark, in the format of the URL's scheme; nothing where PySpark is not installed."""
-    if not importlib.util.find_spec("pyspark"):
-        yield {}
-        return
-    from pyspark.sql import SparkSession
-
-    from spark_ext.session import configure
-
-    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+def _session() -> Iterator[SparkSession]:
+    builder = SparkSession.builder.master(f"local[{PROCESSES}]").config("spark.ui.enabled", "false")
     spark = configure(builder).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    frame = spark.createDataFrame(data).repartition(2).cache()
-    rows = frame.count()
-    form = url.partition(":")[0]
-
-    def read() -> int:
-        found = spark.read.format(form).option("url", url).option("table", table).load()
-        found.write.format("noop").mode("overwrite").save()
-        return rows
-
-    def write() -> int:
-        writer = frame.write.format(form).option("url", url).option("table", table)
-        writer.option("key.column", "id").mode("append").save()
-        return rows
-
     try:
-        yield {"spark_read": read, "spark_write": write}
+        yield spark
     finally:
         spark.stop()
 
 
-@dataclass(frozen=True)
-class SparkRedis:
-    """A running ``spark_redis.py``.
-
-    Attributes:
-        process: it.
-        rows: how many rows the table has.
-        versions: of its Spark and its jars.
-    """
-
-    process: subprocess.Popen[str]
-    rows: int
-    versions: dict[str, object]
-
-    def ask(self, request: str) -> float:
-        assert self.process.stdin is not None
-        self.process.stdin.write(request + "\n")
-        self.process.stdin.flush()
-        return float(_line(self.process))
-
-    def contender(self, verb: str, options: dict[str, int]) -> Contender:
-        """Reads or writes the table; the seconds are those that it counted itself."""
-        return lambda: self.rows / self.ask(f"{verb} {json.dumps(options)}")
-
-    def contenders(self) -> dict[str, Contender]:
-        return {
-            f"{verb}_spark_redis{name}": self.contender(verb, options)
-            for verb, tuned in SPARK_REDIS_TUNED.items()
-            for name, options in (("", tuned), ("_defaults", {}))
-        }
+def _table(spark: SparkSession, url: str, **options: str) -> DataFrame:
+    return spark.read.format("redis").options(url=url, table=TABLE, **options).load()
 
 
-@contextmanager
-def spark_redis(peers: Path, port: int, data: pa.Table) -> Iterator[SparkRedis]:
-    """spark-redis, started on the environment in ``peers``, once it has seen every row."""
-    with tempfile.TemporaryDirectory() as directory:
-        rows = Path(directory) / "rows.parquet"
-        pq.write_table(data, rows)
-        given = {
-            "jars": str(peers.resolve() / "jars"),
-            "port": port,
-            "table": TABLE,
-            "schema": SPARK_REDIS_SCHEMA,
-            "rows": str(rows),
-        }
-        code = Path(__file__).with_name("spark_redis.py")
-        python = peers / "venv" / "bin" / "python"
-        with subprocess.Popen(
-            [str(python), "-P", str(code), json.dumps(given)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=directory,
-        ) as process:
-            found = SparkRedis(process, data.num_rows, json.loads(_line(process)))
-            assert found.ask("count") == data.num_rows, "spark-redis reads other rows"
-            yield found
+def _drained(frame: DataFrame, rows: int) -> int:
+    frame.write.format("noop").mode("overwrite").save()
+    return rows
 
 
-def _line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit("spark-redis ended; see its log above")
-    return line
+def _read(pool: ProcessPoolExecutor, url: str) -> int:
+    shares = [pool.submit(_read_share, url, part) for part in range(PROCESSES)]
+    return sum(share.result() for share in shares)
+
+
+def _read_share(url: str, part: int) -> int:
+    """Every other partition of as many as Spark reads; batches are let go, as by its ``noop``."""
+    with open_store(url) as store:
+        source = store.source(TABLE, parts=2 * PROCESSES)
+        parts = source.partitions()[part::PROCESSES]
+        return sum(batch.num_rows for one in parts for batch in source.read(one))
+
+
+def _joins(spark: SparkSession, url: str, rows: int) -> dict[str, Callable[[], int]]:
+    """The same join of some keys by lookup, and by reading the table; both rates are of its rows."""
+    every = max(1, rows // KEYS)
+    keys = spark.range(0, rows, every, numPartitions=PROCESSES).select(
+        sf.format_string("%012d", "id").alias("key")
+    )
+    whole = _table(spark, url, **{"kvlake.pushdown": "off"})
+    joins = {
+        "lookup_join": lookup_join(keys, url, TABLE, on="key", how="inner"),
+        "scan_join": whole.join(sf.broadcast(keys), sf.col("id") == sf.col("key")),
+    }
+    for joined in joins.values():
+        assert joined.count() == -(-rows // every)
+    return {name: functools.partial(_drained, joined, rows) for name, joined in joins.items()}
+
+
+def _planning(spark: SparkSession, url: str) -> dict[str, float]:
+    """From ``spark.read`` until the tasks of a scan are known; the first third is to warm up."""
+    spent = []
+    for _ in range(PLANS):
+        started = time.perf_counter()
+        _table(spark, url)._jdf.queryExecution().toRdd().getNumPartitions()
+        spent.append((time.perf_counter() - started) * 1000)
+    warm = spent[PLANS // 3 :]
+    return {"median": round(statistics.median(warm), 1), "most": round(max(warm), 1)}

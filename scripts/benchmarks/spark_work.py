@@ -1,0 +1,125 @@
+"""Reading to the noop sink and writing, through Spark local[2]: ours, and spark-redis in its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.tables import TABLE
+from benchmarks.timing import Contender
+
+SPARK_REDIS_SCHEMA = "id string, name string, qty long, price double, city string, total long"
+SPARK_REDIS_TUNED: dict[str, dict[str, int]] = {
+    "read": {"partitions.number": 2, "scan.count": 1000},
+    "write": {"max.pipeline.size": 1000},
+}
+"""What was best for it on two cores; its own defaults are measured beside it."""
+
+
+@contextmanager
+def ours(url: str, data: pa.Table, table: str = TABLE) -> Iterator[dict[str, Callable[[], int]]]:
+    """Our work through Spark, in the format of the URL's scheme; nothing where PySpark is not installed."""
+    if not importlib.util.find_spec("pyspark"):
+        yield {}
+        return
+    from pyspark.sql import SparkSession
+
+    from spark_ext.session import configure
+
+    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    spark = configure(builder).getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    frame = spark.createDataFrame(data).repartition(2).cache()
+    rows = frame.count()
+    form = url.partition(":")[0]
+
+    def read() -> int:
+        found = spark.read.format(form).option("url", url).option("table", table).load()
+        found.write.format("noop").mode("overwrite").save()
+        return rows
+
+    def write() -> int:
+        writer = frame.write.format(form).option("url", url).option("table", table)
+        writer.option("key.column", "id").mode("append").save()
+        return rows
+
+    try:
+        yield {"spark_read": read, "spark_write": write}
+    finally:
+        spark.stop()
+
+
+@dataclass(frozen=True)
+class SparkRedis:
+    """A running ``spark_redis.py``.
+
+    Attributes:
+        process: it.
+        rows: how many rows the table has.
+        versions: of its Spark and its jars.
+    """
+
+    process: subprocess.Popen[str]
+    rows: int
+    versions: dict[str, object]
+
+    def ask(self, request: str) -> float:
+        assert self.process.stdin is not None
+        self.process.stdin.write(request + "\n")
+        self.process.stdin.flush()
+        return float(_line(self.process))
+
+    def contender(self, verb: str, options: dict[str, int]) -> Contender:
+        """Reads or writes the table; the seconds are those that it counted itself."""
+        return lambda: self.rows / self.ask(f"{verb} {json.dumps(options)}")
+
+    def contenders(self) -> dict[str, Contender]:
+        return {
+            f"{verb}_spark_redis{name}": self.contender(verb, options)
+            for verb, tuned in SPARK_REDIS_TUNED.items()
+            for name, options in (("", tuned), ("_defaults", {}))
+        }
+
+
+@contextmanager
+def spark_redis(peers: Path, port: int, data: pa.Table) -> Iterator[SparkRedis]:
+    """spark-redis, started on the environment in ``peers``, once it has seen every row."""
+    with tempfile.TemporaryDirectory() as directory:
+        rows = Path(directory) / "rows.parquet"
+        pq.write_table(data, rows)
+        given = {
+            "jars": str(peers.resolve() / "jars"),
+            "port": port,
+            "table": TABLE,
+            "schema": SPARK_REDIS_SCHEMA,
+            "rows": str(rows),
+        }
+        code = Path(__file__).with_name("spark_redis.py")
+        python = peers / "venv" / "bin" / "python"
+        with subprocess.Popen(
+            [str(python), "-P", str(code), json.dumps(given)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=directory,
+        ) as process:
+            found = SparkRedis(process, data.num_rows, json.loads(_line(process)))
+            assert found.ask("count") == data.num_rows, "spark-redis reads other rows"
+            yield found
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit("spark-redis ended; see its log above")
+    return line
