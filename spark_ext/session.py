@@ -22,18 +22,24 @@ from spark_ext.pushdown import activate
 from spark_ext.types import spark_schema
 
 _SAMPLE = 5
+_REDACTION = "spark.redaction.regex"
+_REDACTED = "(?i)secret|password|token|access[.]?key|spark[.]kvlake[.].*url"
+"""Spark's own, and URLs, which may hold a password."""
 
 
 def configure(builder: SparkSession.Builder) -> SparkSession.Builder:
     """Prepare a session: its workers run this same Python, unless PYSPARK_PYTHON names another.
 
     Call it before the session is made. PySpark has no other way to be told than that variable of
-    this process. The session also pushes down columns, filters, limits and join keys.
+    this process. The session also pushes down columns, filters, limits and join keys; and, unless
+    ``spark.redaction.regex`` is set, Spark shows no URL that its configuration has for us.
 
     Raises:
         OptionError, MissingDependencyError: the Python that is named cannot run kvlake.
     """
     check_executable(os.environ.setdefault("PYSPARK_PYTHON", sys.executable))
+    if _REDACTION not in builder._options:
+        builder = builder.config(_REDACTION, _REDACTED)
     return _Builder(builder)
 
 

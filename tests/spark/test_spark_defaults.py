@@ -33,6 +33,15 @@ def test_deletes_and_joins(spark: SparkSession, url: str, table: str) -> None:
         assert spark_ext.delete(spark.range(5), kind, table) == 5
 
 
+def test_the_urls_are_not_shown(spark: SparkSession) -> None:
+    conf = {"spark.kvlake.redis.url": "redis://:letmein@host", "spark.kvlake.redis.db": "1"}
+    with configured(spark, conf):
+        shown = {row.key: row.value for row in spark.sql("SET").collect()}
+    assert shown["spark.kvlake.redis.db"] == "1"
+    assert shown["spark.kvlake.redis.url"] == "*********(redacted)"
+    assert "letmein" not in str(shown)
+
+
 def test_a_session_without_a_url(spark: SparkSession, table: str) -> None:
     with pytest.raises(OptionError, match=r"no URL for 'redis': .* set spark\.kvlake\.redis\.url"):
         spark_ext.read(spark, "redis", table)
