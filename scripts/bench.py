@@ -34,6 +34,7 @@ CASES = (
     "lookup",
     "pushdown",
     "spark",
+    "streaming",
     "loaders",
     "aerospike",
 )

@@ -10,12 +10,14 @@ from connector.aerospike.options import AerospikeOptions
 from connector.options import Options, option_table
 from connector.redis.options import RedisOptions
 from spark_ext.options import TableOptions
+from spark_ext.streaming.options import StreamOptions
 
 README = Path(__file__).parent.parent / "README.md"
 TABLES: dict[str, type[Options]] = {
     "redis": RedisOptions,
     "aerospike": AerospikeOptions,
     "table": TableOptions,
+    "streaming": StreamOptions,
 }
 
 

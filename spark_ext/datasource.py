@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
-from pyspark.sql.datasource import DataSource, DataSourceReader
+from pyspark.sql.datasource import (
+    DataSource,
+    DataSourceReader,
+    DataSourceStreamReader,
+    DataSourceStreamWriter,
+)
 from pyspark.sql.types import StructType
 
 from connector.errors import ConnectorError, OptionError, SchemaError, TableNotFoundError
-from connector.jobs import WriteMode, WriteOptions
+from connector.jobs import WriteJob, WriteMode, WriteOptions
 from connector.options import Options, parse_options
 from connector.registry import store_class
 from spark_ext.messages import concise
@@ -19,10 +24,20 @@ from spark_ext.pushdown.describing import description
 from spark_ext.pushdown.reading import pushed_reader
 from spark_ext.pushdown.request import Request
 from spark_ext.reader import SourceReader
+from spark_ext.streaming.options import StreamOptions
+from spark_ext.streaming.writer import StoreStreamWriter
 from spark_ext.types import arrow_schema, requested, spark_schema
 from spark_ext.writer import StoreWriter
 
+if TYPE_CHECKING:  # redis may not be there
+    from connector.redis.options import RedisOptions
+    from connector.redis.streams.log import StreamLog
+    from connector.scan import Scan
+
 _PARTS = 8
+_OF_SPARK = frozenset(
+    {"checkpointlocation", "queryname"}
+)  # options of a query, which sinks get too
 
 
 class StoreDataSource(DataSource):
@@ -49,7 +64,8 @@ class StoreDataSource(DataSource):
     def __init__(self, options: dict[str, str]) -> None:
         super().__init__(options)
         self._pushed, given = Request.taken_from(options_of_created(options))
-        self._table, self._store = parse_table_options(self.scheme, given)
+        ours = {name: text for name, text in given.items() if name.lower() not in _OF_SPARK}
+        self._table, self._streams, self._store = parse_all_options(self.scheme, ours)
         self._planned: PooledSource | None = None
 
     @concise
@@ -62,6 +78,7 @@ class StoreDataSource(DataSource):
 
     @concise
     def reader(self, schema: StructType) -> DataSourceReader:
+        self._check_batch()
         if self._planned is not None:
             return SourceReader(self._planned, schema)
         wanted = self._pushed.schema or schema
@@ -73,6 +90,29 @@ class StoreDataSource(DataSource):
 
     @concise
     def writer(self, schema: StructType, overwrite: bool) -> StoreWriter:
+        self._check_batch()
+        job = self._begin(schema, self._write_options(overwrite))
+        return StoreWriter(self.scheme, self._store, job)
+
+    @concise
+    def streamReader(self, schema: StructType) -> DataSourceStreamReader:
+        raise OptionError(
+            f"format {self.scheme!r} keeps no log of what changes that readStream could follow"
+        )
+
+    @concise
+    def streamWriter(self, schema: StructType, overwrite: bool) -> DataSourceStreamWriter:
+        self._check_batch()
+        job = self._begin(schema, self._write_options(overwrite))
+        return StoreStreamWriter(self.scheme, self._store, job)
+
+    def _begin(self, schema: StructType, options: WriteOptions) -> WriteJob:
+        if self._table.table is None:
+            raise OptionError("option 'table' is missing: name of the table")
+        store = pooled(self.scheme, self._store)
+        return store.begin(self._table.table, _nullable(schema), options)
+
+    def _write_options(self, overwrite: bool) -> WriteOptions:
         table = self._table
         if table.columns is not None:
             raise OptionError("option 'columns' is for reading; select the columns before writing")
@@ -80,7 +120,7 @@ class StoreDataSource(DataSource):
             raise OptionError(
                 "options 'filter', 'limit' and 'sample' are for reading; choose the rows before writing"
             )
-        options = WriteOptions(
+        return WriteOptions(
             key=table.key_column,
             mode=WriteMode.OVERWRITE if overwrite else WriteMode.APPEND,
             fields=table.write_fields,
@@ -91,10 +131,14 @@ class StoreDataSource(DataSource):
             reject_path=table.reject_path,
             reject_limit=table.reject_limit,
         )
-        if table.table is None:
-            raise OptionError("option 'table' is missing: name of the table")
-        job = pooled(self.scheme, self._store).begin(table.table, _nullable(schema), options)
-        return StoreWriter(self.scheme, self._store, job)
+
+    def _check_batch(self) -> None:
+        """Refuse options of streams where none is read or appended to."""
+        if self._streams != StreamOptions():
+            raise OptionError(
+                "options of streams, such as 'streams', 'start' and 'max.entries.per.trigger', are for "
+                "readStream of Redis Streams and for appending to them"
+            )
 
     def _requested(self, wanted: StructType) -> PooledSource:
         """The table as the user's schema has it."""
@@ -135,6 +179,61 @@ class RedisDataSource(StoreDataSource):
     scheme = "redis"
     texts = True
 
+    @concise
+    def schema(self) -> StructType:
+        """The columns of the table; of streams that are named, or whose table is none, theirs."""
+        if self._streams.streams is None:
+            try:
+                return super().schema()
+            except TableNotFoundError:
+                if not self._may_be_stream():
+                    raise
+        return spark_schema(self._stream(None)[1].output)
+
+    @concise
+    def streamReader(self, schema: StructType) -> DataSourceStreamReader:
+        from spark_ext.streaming.reader import StreamReader  # needs redis, which may not be there
+
+        log, scan = self._stream(schema)
+        return StreamReader(
+            log,
+            scan,
+            schema,
+            parts=self._table.partitions_number or _PARTS,
+            limit=self._streams.max_entries_per_trigger,
+            group=self._streams.group,
+        )
+
+    @concise
+    def streamWriter(self, schema: StructType, overwrite: bool) -> DataSourceStreamWriter:
+        from connector.redis.models.streams import ENTRY
+        from spark_ext.streaming.appender import AppendStreamWriter, destination
+
+        if ENTRY in schema.names or not self._may_be_stream():
+            return super().streamWriter(schema, overwrite)
+        how = self._write_options(overwrite)
+        to = destination(self._table, self._streams, self._redis, _nullable(schema), how)
+        return AppendStreamWriter(self._redis, to, self._streams.replay_seconds)
+
+    @property
+    def _redis(self) -> RedisOptions:
+        from connector.redis.options import RedisOptions
+
+        assert isinstance(self._store, RedisOptions)
+        return self._store
+
+    def _may_be_stream(self) -> bool:
+        """Whether the options ask for streams."""
+        model = self._redis.model
+        named = self._streams.streams is not None
+        return named or (model is not None and model.value == "stream")
+
+    def _stream(self, wanted: StructType | None) -> tuple[StreamLog, Scan]:
+        from spark_ext.streaming.source import stream_log, stream_scan
+
+        log = stream_log(self._table, self._streams, self._redis)
+        return log, stream_scan(log, self._table, wanted)
+
 
 class AerospikeDataSource(StoreDataSource):
     """``spark.read.format("aerospike")`` and ``df.write.format("aerospike")``.
@@ -157,6 +256,17 @@ def parse_table_options(scheme: str, given: dict[str, str]) -> tuple[TableOption
     table, store = parse_options(given, TableOptions, store_class(scheme).options_class)
     assert isinstance(table, TableOptions)
     return table, store
+
+
+def parse_all_options(
+    scheme: str, given: dict[str, str]
+) -> tuple[TableOptions, StreamOptions, Options]:
+    """Those of ``parse_table_options`` and, between them, those of streaming queries."""
+    kinds = TableOptions, StreamOptions, store_class(scheme).options_class
+    table, streams, store = parse_options(given, *kinds)
+    assert isinstance(table, TableOptions)
+    assert isinstance(streams, StreamOptions)
+    return table, streams, store
 
 
 def table_name(table: TableOptions, store: Options) -> str:

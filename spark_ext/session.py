@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
@@ -15,6 +16,7 @@ from connector.jobs import WriteMode
 from connector.schema import key_of
 from spark_ext.addressing import addressed
 from spark_ext.datasource import parse_table_options
+from spark_ext.delta_session import with_delta
 from spark_ext.keys import delete_by_keys, lookup_frame
 from spark_ext.pool import PooledSource, pooled
 from spark_ext.preflight import check_executable, check_python
@@ -27,19 +29,29 @@ _REDACTED = "(?i)secret|password|token|access[.]?key|spark[.]kvlake[.].*url"
 """Spark's own, and URLs, which may hold a password."""
 
 
-def configure(builder: SparkSession.Builder) -> SparkSession.Builder:
+def configure(
+    builder: SparkSession.Builder, *, delta: bool | str | Path = False
+) -> SparkSession.Builder:
     """Prepare a session: its workers run this same Python, unless PYSPARK_PYTHON names another.
 
     Call it before the session is made. PySpark has no other way to be told than that variable of
     this process. The session also pushes down columns, filters, limits and join keys; and, unless
     ``spark.redaction.regex`` is set, Spark shows no URL that its configuration has for us.
 
+    Args:
+        builder: of the session.
+        delta: whether the session is to know Delta; or the directory where Delta's jars are, which
+            Spark else fetches. It counts for the first session of a process, which starts the JVM.
+
     Raises:
-        OptionError, MissingDependencyError: the Python that is named cannot run kvlake.
+        OptionError, MissingDependencyError: the Python that is named cannot run kvlake; or there is no
+            Delta for this version of Spark, or no jar of it in the directory.
     """
     check_executable(os.environ.setdefault("PYSPARK_PYTHON", sys.executable))
     if _REDACTION not in builder._options:
         builder = builder.config(_REDACTION, _REDACTED)
+    if delta:
+        builder = with_delta(builder, None if delta is True else delta)
     return _Builder(builder)
 
 

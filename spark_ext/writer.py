@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 from pyspark.sql.datasource import DataSourceArrowWriter, WriterCommitMessage
 
 from connector.errors import StoreError
-from connector.jobs import WriteJob, WriteResult
+from connector.jobs import WriteJob
 from connector.options import Options
 from connector.schema import conform
 from spark_ext.messages import concise
 from spark_ext.pool import pooled
+from spark_ext.written import Passing, Written, audible, tell, written
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Written(WriterCommitMessage):
-    """What one task wrote."""
-
-    result: WriteResult
 
 
 class StoreWriter(DataSourceArrowWriter):
@@ -41,23 +34,28 @@ class StoreWriter(DataSourceArrowWriter):
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
         """Write one partition of the DataFrame, in a task."""
-        batches = (conform(batch, self._job.schema) for batch in iterator if batch.num_rows)
-        return Written(pooled(self._scheme, self._options).write_part(self._job, batches))
+        passed = Passing(batch for batch in iterator if batch.num_rows)
+        batches = (conform(batch, self._job.schema) for batch in passed)
+        result = pooled(self._scheme, self._options).write_part(self._job, batches)
+        return written(self._job, passed, result)
 
     @concise
     def commit(self, messages: Sequence[WriterCommitMessage | None]) -> None:
         """End a job whose every task has written."""
-        results = [message.result for message in messages if isinstance(message, Written)]
-        if len(results) != len(messages):  # an overwrite would delete the rows of such a task
+        tasks = [message for message in messages if isinstance(message, Written)]
+        if len(tasks) != len(messages):  # an overwrite would delete the rows of such a task
             raise StoreError(
-                f"writing table {self._job.table!r}: {len(messages) - len(results)} of {len(messages)} "
+                f"writing table {self._job.table!r}: {len(messages) - len(tasks)} of {len(messages)} "
                 f"tasks did not say what they wrote; nothing was deleted, write again"
             )
-        pooled(self._scheme, self._options).commit(self._job, results)
-        log.info("wrote %d rows to table %r", sum(each.rows for each in results), self._job.table)
+        store = pooled(self._scheme, self._options)
+        store.commit(self._job, [each.result for each in tasks])
+        audible(log)
+        tell(log, self._job, tasks)
 
     @concise
     def abort(self, messages: Sequence[WriterCommitMessage | None]) -> None:
         """End a job of which a task has failed for good; the rows written so far stay."""
         pooled(self._scheme, self._options).abort(self._job)
+        audible(log)
         log.warning("writing table %r was aborted; rows written so far stay", self._job.table)

@@ -139,3 +139,9 @@ def test_spark(tmp_path: Path) -> None:
     found = run("spark", tmp_path, 4000)
     assert set(found["figures"]) >= {"read", "spark_read", "lookup_join", "scan_join"}
     assert found["milliseconds of planning a read"]["median"] > 0
+
+
+@pytest.mark.slow
+def test_streaming(tmp_path: Path) -> None:
+    found = run("streaming", tmp_path, 2000)
+    assert {"upsert", "append"} <= set(found["figures"])

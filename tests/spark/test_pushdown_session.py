@@ -43,6 +43,11 @@ if way.endswith("view"):
 elif way.endswith("ours"):
     import spark_ext
     df = spark_ext.read(spark, url, table)
+    keys = spark.range(5, 12)
+    joined = spark_ext.lookup_join(keys, url, table, on="id", columns=["x"], how="inner")
+    spark_ext.write(joined, url, table + "-joined", key="id")
+    assert spark_ext.read(spark, url, table + "-joined").count() == joined.count() == 4
+    assert spark_ext.delete(keys, url, table + "-joined") == 4
 else:
     df = spark.read.load(format=kind, url=url, table=table)
 found = df.select("name").where("id >= 7 AND n = 1")
@@ -118,7 +123,8 @@ def test_sessions_by_two_confs(
     spark: SparkSession, url: str, table: str, conf: dict[str, Any]
 ) -> None:
     save(people(spark, 9), url, table)
-    lines, _ = elsewhere(conf | {"spark.jars": JAR}, url, table, "plain")
+    way = "ours" if "remote" in conf else "plain"
+    lines, _ = elsewhere(conf | {"spark.jars": JAR}, url, table, way)
     assert any("PushedColumns: [id, name, n]" in line and "`id` >= 7" in line for line in lines)
     assert list(map(json.loads, lines[-2:])) == [FOUND, 9]
 
