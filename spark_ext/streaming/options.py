@@ -43,8 +43,8 @@ class StreamOptions(Options):
     )
     start: Start = option(
         start,
-        doc="reading streams: where a new query begins: `earliest` (by default), `latest`, the ID of the entry behind "
-        "which to read, or `stream=where` for each, joined by commas",
+        doc="reading streams: where a new query begins: `earliest` (by default), `latest`, the ID of the "
+        "entry behind which to read, or `stream=where` for each, joined by commas",
         default=(),
         show=str,
     )
