@@ -35,9 +35,7 @@ if TYPE_CHECKING:  # redis may not be there
     from connector.scan import Scan
 
 _PARTS = 8
-_OF_SPARK = frozenset(
-    {"checkpointlocation", "queryname"}
-)  # options of a query, which sinks get too
+_OF_SPARK = {"checkpointlocation", "queryname"}  # options of a query, which sinks get too
 
 
 class StoreDataSource(DataSource):

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
-from benchmarks import server
+from benchmarks import server, spark_work
 from benchmarks.settings import Settings
 from benchmarks.tables import BATCH_ROWS, TABLE
 from benchmarks.timing import in_turn, rate, timed
 from connector import Store, WriteOptions, open_store
-from spark_ext import configure
 
 ROWS = 1_000_000
 COLUMNS = 40
@@ -29,7 +27,7 @@ SMALL_QUERIES = 100
 def run(settings: Settings) -> dict[str, object]:
     """All figures of the case."""
     rows = settings.rows_or(ROWS)
-    with server.start() as running, _session() as spark:
+    with server.start() as running, spark_work.session() as spark:
         # In a database of its own: a scan for its keys meets all that the others have.
         small_url = f"{running.url.removesuffix('/0')}/1"
         for url, count in ((running.url, rows), (small_url, SMALL_ROWS)):
@@ -51,17 +49,6 @@ def run(settings: Settings) -> dict[str, object]:
             "milliseconds of a small query": _small_queries(spark, small_url),
             "absent": [],
         }
-
-
-@contextmanager
-def _session() -> Iterator[SparkSession]:
-    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-    spark = configure(builder).getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    try:
-        yield spark
-    finally:
-        spark.stop()
 
 
 def _fill(store: Store, rows: int) -> None:

@@ -6,19 +6,18 @@ import functools
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
-from benchmarks import server
+from benchmarks import server, spark_work
 from benchmarks.settings import Settings
 from benchmarks.tables import TABLE, batches_of
 from benchmarks.timing import in_turn, rate, timed
 from connector import WriteOptions, open_store
-from spark_ext import configure, lookup_join
+from spark_ext import lookup_join
 
 ROWS = 1_000_000
 KEYS = 1_000
@@ -32,7 +31,7 @@ def run(settings: Settings) -> dict[str, object]:
     with (
         server.start() as running,
         ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool,
-        _session() as spark,
+        spark_work.session() as spark,
     ):
         with open_store(running.url) as store:
             store.write(TABLE, batches_of(rows), WriteOptions(key=("id",)))
@@ -57,17 +56,6 @@ def run(settings: Settings) -> dict[str, object]:
             "milliseconds of planning a read": _planning(spark, running.url),
             "absent": [],
         }
-
-
-@contextmanager
-def _session() -> Iterator[SparkSession]:
-    builder = SparkSession.builder.master(f"local[{PROCESSES}]").config("spark.ui.enabled", "false")
-    spark = configure(builder).getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    try:
-        yield spark
-    finally:
-        spark.stop()
 
 
 def _table(spark: SparkSession, url: str, **options: str) -> DataFrame:

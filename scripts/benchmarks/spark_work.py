@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.tables import TABLE
 from benchmarks.timing import Contender
+
+if TYPE_CHECKING:  # it may not be installed
+    from pyspark.sql import SparkSession
 
 SPARK_REDIS_SCHEMA = "id string, name string, qty long, price double, city string, total long"
 SPARK_REDIS_TUNED: dict[str, dict[str, int]] = {
@@ -26,11 +30,8 @@ SPARK_REDIS_TUNED: dict[str, dict[str, int]] = {
 
 
 @contextmanager
-def ours(url: str, data: pa.Table, table: str = TABLE) -> Iterator[dict[str, Callable[[], int]]]:
-    """Our work through Spark, in the format of the URL's scheme; nothing where PySpark is not installed."""
-    if not importlib.util.find_spec("pyspark"):
-        yield {}
-        return
+def session() -> Iterator[SparkSession]:
+    """A quiet session of two cores that can push down."""
     from pyspark.sql import SparkSession
 
     from spark_ext.session import configure
@@ -38,24 +39,34 @@ def ours(url: str, data: pa.Table, table: str = TABLE) -> Iterator[dict[str, Cal
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     spark = configure(builder).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    frame = spark.createDataFrame(data).repartition(2).cache()
-    rows = frame.count()
-    form = url.partition(":")[0]
-
-    def read() -> int:
-        found = spark.read.format(form).option("url", url).option("table", table).load()
-        found.write.format("noop").mode("overwrite").save()
-        return rows
-
-    def write() -> int:
-        writer = frame.write.format(form).option("url", url).option("table", table)
-        writer.option("key.column", "id").mode("append").save()
-        return rows
-
     try:
-        yield {"spark_read": read, "spark_write": write}
+        yield spark
     finally:
         spark.stop()
+
+
+@contextmanager
+def ours(url: str, data: pa.Table, table: str = TABLE) -> Iterator[dict[str, Callable[[], int]]]:
+    """Our work through Spark, in the format of the URL's scheme; nothing where PySpark is not installed."""
+    if not importlib.util.find_spec("pyspark"):
+        yield {}
+        return
+    with session() as spark:
+        frame = spark.createDataFrame(data).repartition(2).cache()
+        rows = frame.count()
+        form = url.partition(":")[0]
+
+        def read() -> int:
+            found = spark.read.format(form).option("url", url).option("table", table).load()
+            found.write.format("noop").mode("overwrite").save()
+            return rows
+
+        def write() -> int:
+            writer = frame.write.format(form).option("url", url).option("table", table)
+            writer.option("key.column", "id").mode("append").save()
+            return rows
+
+        yield {"spark_read": read, "spark_write": write}
 
 
 @dataclass(frozen=True)

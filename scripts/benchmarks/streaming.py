@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from benchmarks import server
+from benchmarks import server, spark_work
 from benchmarks.settings import Settings
 from benchmarks.timing import in_turn
 from connector.redis.options import RedisOptions
 from connector.redis.streams.appending import Mark, append_rows
-from spark_ext import configure
 
 ENTRIES = 100_000
 CORES = 2
@@ -35,7 +33,7 @@ def run(settings: Settings) -> dict[str, object]:
     entries = settings.rows_or(ENTRIES)
     with (
         server.start() as running,
-        _session() as spark,
+        spark_work.session() as spark,
         tempfile.TemporaryDirectory() as directory,
     ):
         milliseconds: dict[str, list[int]] = {name: [] for name in _SINKS}
@@ -54,17 +52,6 @@ def run(settings: Settings) -> dict[str, object]:
             },
             "absent": [],
         }
-
-
-@contextmanager
-def _session() -> Iterator[SparkSession]:
-    builder = SparkSession.builder.master(f"local[{CORES}]").config("spark.ui.enabled", "false")
-    spark = configure(builder).getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    try:
-        yield spark
-    finally:
-        spark.stop()
 
 
 def _batch(
