@@ -18,6 +18,7 @@ from spark_ext.addressing import addressed
 from spark_ext.datasource import parse_table_options
 from spark_ext.delta_session import with_delta
 from spark_ext.keys import delete_by_keys, lookup_frame
+from spark_ext.planning import plan_write
 from spark_ext.pool import PooledSource, pooled
 from spark_ext.preflight import check_executable, check_python
 from spark_ext.pushdown import activate
@@ -166,7 +167,9 @@ def write(
 
     Raises:
         OptionError: the URL, the mode or an option is malformed or unknown.
-        SchemaError: with ``check_keys``, a key stands more than once.
+        SchemaError: a column cannot be stored, or does not fit the table; or, with ``check_keys``, a key
+            stands more than once.
+        StoreError: the server cannot be reached from the driver, or refuses.
     """
     check_python(df.sparkSession)
     names = [key] if isinstance(key, str) else list(key)
@@ -177,15 +180,13 @@ def write(
         url,
         {"table": table, "key.column": names, "ttl": ttl_seconds, **options},
     )
-    parse_table_options(kind, given)
+    found = plan_write(kind, given, df.schema, overwrite=mode == WriteMode.OVERWRITE.value)
     if check_keys:
-        _check_keys(df, table, names)
+        _check_keys(df, table, found)
     df.write.format(kind).options(**given).mode(mode).save()
 
 
 def _check_keys(df: DataFrame, table: str, key: Sequence[str]) -> None:
-    if not key:
-        raise OptionError(f"table {table!r}: check_keys needs to be told the key")
     columns = [sf.col("`" + name.replace("`", "``") + "`") for name in key]
     times = sf.count(sf.lit(1))
     twice = df.groupBy(*columns).agg(times).where(times > 1).limit(_SAMPLE).collect()

@@ -8,17 +8,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from connector.errors import OptionError
 from connector.options import Options
+from spark_ext import planning
 from spark_ext.addressing import addressed
-from spark_ext.datasource import (
-    AerospikeDataSource,
-    RedisDataSource,
-    StoreDataSource,
-    parse_table_options,
-)
+from spark_ext.datasource import parse_table_options
 
-_SOURCES: dict[str, type[StoreDataSource]] = {
-    each.scheme: each for each in (RedisDataSource, AerospikeDataSource)
-}
 _PARTIAL = ("write.mode", "reject.path")
 
 
@@ -56,4 +49,4 @@ def check_write(
     """
     names = [key] if isinstance(key, str) else list(key)
     kind, given = addressed(df.sparkSession, url, {"table": table, "key.column": names, **options})
-    _SOURCES[kind](given).writer(df.schema, overwrite)
+    planning.plan_write(kind, given, df.schema, overwrite=overwrite)

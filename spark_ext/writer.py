@@ -32,6 +32,11 @@ class StoreWriter(DataSourceArrowWriter):
         self._options = options
         self._job = job
 
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that name a row."""
+        return self._job.key
+
     def write(self, iterator: Iterator[pa.RecordBatch]) -> Written:
         """Write one partition of the DataFrame, in a task."""
         passed = Passing(batch for batch in iterator if batch.num_rows)

@@ -106,8 +106,24 @@ def test_one_key_in_two_tasks_is_found_by_check_keys(
     with pytest.raises(SchemaError, match=r"keys \(id\) stand more than once .*, such as 4;"):
         spark_ext.write(rows, redis_server.url, table, key="id", check_keys=True)
     assert redis_server.raw.dbsize() == 0
-    with pytest.raises(OptionError, match="check_keys needs to be told the key"):
+    with pytest.raises(OptionError, match=r"must be named: option 'key\.column'"):
         spark_ext.write(rows, redis_server.url, table, check_keys=True)
+    spark_ext.write(people(spark, 3), redis_server.url, table, key="id")
+    with pytest.raises(SchemaError, match=r"keys \(id\) stand more than once .*, such as 4;"):
+        spark_ext.write(rows, redis_server.url, table, check_keys=True)
+
+
+def test_mistakes_in_a_short_write_are_errors_of_ours(
+    spark: SparkSession, redis_server: Server, table: str
+) -> None:
+    rows = people(spark, 3)
+    spark_ext.write(rows, redis_server.url, table, key="id")
+    with pytest.raises(SchemaError, match="more"):
+        spark_ext.write(rows.selectExpr("*", "1 AS more"), redis_server.url, table)
+    with pytest.raises(SchemaError, match="key column 'ID' is not among the columns"):
+        spark_ext.write(rows, redis_server.url, table + "x", key="ID")
+    with pytest.raises(SchemaError, match="name"):
+        spark_ext.write(rows.selectExpr("id", "array(1) AS name"), redis_server.url, table)
 
 
 def test_an_append_must_fit_the_table(

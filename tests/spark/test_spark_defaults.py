@@ -19,7 +19,7 @@ def test_the_url_and_other_options(spark: SparkSession, url: str, table: str) ->
         assert spark_ext.read(spark, kind, table).count() == 3
         assert spark_ext.read(spark, url, table, filter="n = 0").count() == 3
         assert spark_ext.read(spark, kind, table, filter="n < 2").count() == 6
-        with pytest.raises(Exception, match="'filter'.* are for reading"):
+        with pytest.raises(OptionError, match="'filter'.* are for reading"):
             spark_ext.write(people(spark, 1, first=100), kind, table)
     assert spark_ext.read(spark, url, table).count() == 20
 
