@@ -66,7 +66,7 @@ def join(draw: st.DrawFn, of: Query, other: Query) -> Query:
     else:
         tests = []
     if not tests or draw(st.integers(0, 3)) == 3:
-        tests.append(draw(comparison([*mine, *its])))
+        tests.append(draw(comparison([*mine, *its]).filter(_no_self_join)))
     rows = of.rows * max(1, other.rows // (_UNIQUE if both else 1))
     kind = _Join(
         " AND ".join(tests), draw(st.sampled_from(_HOW)), draw(st.sampled_from(_HINTS)), rows
@@ -82,6 +82,12 @@ def keys_join(draw: st.DrawFn, of: Query) -> Query:
     other = draw(where(Query("few", FEW, 7)))
     how = draw(st.sampled_from(["inner", "left_semi"]))
     return _joined(draw, of, other, _Join("l.k = r.key", how, "broadcast", of.rows))
+
+
+def _no_self_join(test: str) -> bool:
+    """Spark takes `l.g = l.g` in a join for a slip, and looks for the second g on the other side."""
+    left, sign, right = test.partition(" <=> " if " <=> " in test else " = ")
+    return not sign or left != right
 
 
 @dataclass(frozen=True)
