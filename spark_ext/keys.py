@@ -39,7 +39,12 @@ def delete_by_keys(
 
 
 def _keys_of(df: DataFrame, names: Sequence[str]) -> DataFrame:
-    return df.select(*(sf.col("`" + name.replace("`", "``") + "`") for name in names))
+    return df.select(*map(column, names))
+
+
+def column(name: str) -> str:
+    """A column's name, as expressions have it."""
+    return "`" + name.replace("`", "``") + "`"
 
 
 def _looked_up(

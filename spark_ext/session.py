@@ -17,7 +17,7 @@ from connector.schema import key_of
 from spark_ext.addressing import addressed
 from spark_ext.datasource import parse_table_options
 from spark_ext.delta_session import with_delta
-from spark_ext.keys import delete_by_keys, lookup_frame
+from spark_ext.keys import column, delete_by_keys, lookup_frame
 from spark_ext.planning import plan_write
 from spark_ext.pool import PooledSource, pooled
 from spark_ext.preflight import check_executable, check_python
@@ -187,9 +187,8 @@ def write(
 
 
 def _check_keys(df: DataFrame, table: str, key: Sequence[str]) -> None:
-    columns = [sf.col("`" + name.replace("`", "``") + "`") for name in key]
     times = sf.count(sf.lit(1))
-    twice = df.groupBy(*columns).agg(times).where(times > 1).limit(_SAMPLE).collect()
+    twice = df.groupBy(*map(column, key)).agg(times).where(times > 1).limit(_SAMPLE).collect()
     if twice:
         shown = "; ".join(", ".join(map(repr, row[:-1])) for row in twice)
         raise SchemaError(

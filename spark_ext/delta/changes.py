@@ -14,7 +14,8 @@ from connector.errors import OptionError, SchemaError, StoreError
 from connector.schema import key_of
 from spark_ext.delta import records
 from spark_ext.delta.publishing import opened
-from spark_ext.delta.tables import DeltaTable, column
+from spark_ext.delta.tables import DeltaTable
+from spark_ext.keys import column
 from spark_ext.preflight import check_python
 from spark_ext.session import delete, write
 from spark_ext.whole_writes import check_write

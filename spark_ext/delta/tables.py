@@ -20,6 +20,7 @@ from pyspark.sql import functions as sf
 
 from connector.errors import OptionError, StoreError, TableNotFoundError
 from spark_ext.delta_session import check_delta
+from spark_ext.keys import column
 
 Version: TypeAlias = "int | str | datetime | None"
 
@@ -62,7 +63,7 @@ class DeltaTable:
     @property
     def identifier(self) -> str:
         """The table, as SQL names it."""
-        return f"delta.`{self.name.replace('`', '``')}`" if self.is_path else self.name
+        return f"delta.{column(self.name)}" if self.is_path else self.name
 
     @functools.cached_property
     def id(self) -> str:
@@ -167,11 +168,6 @@ class DeltaTable:
             raise TableNotFoundError(
                 f"there is no Delta table {self.name!r}: {_first_line(error)}"
             ) from error
-
-
-def column(name: str) -> str:
-    """A column's name, as expressions have it."""
-    return "`" + name.replace("`", "``") + "`"
 
 
 def _first_line(error: Exception) -> str:

@@ -12,11 +12,11 @@ from pyspark.sql.datasource import WriterCommitMessage
 from connector.errors import StoreError
 from connector.jobs import WriteJob
 from connector.options import Options
-from connector.schema import conform
 from spark_ext.messages import concise
 from spark_ext.pool import pooled
 from spark_ext.streaming.versions import ArrowStreamWriter
-from spark_ext.written import Passing, Written, audible, tell, written
+from spark_ext.writer import StoreWriter
+from spark_ext.written import Written, audible
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,7 @@ class StoreStreamWriter(ArrowStreamWriter):  # type: ignore[misc]
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> WrittenPart:
         """Write one partition of the batch, in a task."""
-        passed = Passing(batch for batch in iterator if batch.num_rows)
-        batches = (conform(batch, self._job.schema) for batch in passed)
-        result = pooled(self._scheme, self._options).write_part(self._job, batches)
-        return WrittenPart(self._job, written(self._job, passed, result))
+        return WrittenPart(self._job, self._writer(self._job).write(iterator))
 
     @concise
     def commit(self, messages: Sequence[WriterCommitMessage | None], batchId: int) -> None:
@@ -54,10 +51,7 @@ class StoreStreamWriter(ArrowStreamWriter):  # type: ignore[misc]
                 f"{len(messages) - len(parts)} of {len(messages)} tasks did not say what they wrote; "
                 f"start the query again"
             )
-        job, tasks = parts[0].job, [part.task for part in parts]
-        pooled(self._scheme, self._options).commit(job, [each.result for each in tasks])
-        audible(log)
-        tell(log, job, tasks)
+        self._writer(parts[0].job).commit([part.task for part in parts])
 
     @concise
     def abort(self, messages: Sequence[WriterCommitMessage | None], batchId: int) -> None:
@@ -72,3 +66,7 @@ class StoreStreamWriter(ArrowStreamWriter):  # type: ignore[misc]
             batchId,
             self._job.table,
         )
+
+    def _writer(self, job: WriteJob) -> StoreWriter:
+        """What writes a job's rows in a batch query."""
+        return StoreWriter(self._scheme, self._options, job)
