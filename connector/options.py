@@ -270,6 +270,18 @@ def choice(kind: type[E]) -> Callable[[str], E]:
     return parse
 
 
+def chosen(name: str, value: str, kind: type[E]) -> E:
+    """The member of an enum that an argument names.
+
+    Raises:
+        OptionError: none is called so.
+    """
+    known = [member.value for member in kind]
+    if value not in known:
+        raise OptionError(f"{name} {value!r} is not known; it is {' or '.join(map(repr, known))}")
+    return kind(value)
+
+
 def masked_url(url: object) -> str:
     """The URL without its password and without what else its query may hide."""
     try:

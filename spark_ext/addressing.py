@@ -41,7 +41,11 @@ def addressed(
         for name, text in spark.conf.getAll.items()
         if name.startswith(prefix)
     }
-    given = texts(options)
+    given = {
+        name.replace("_", "."): _text(name, value)
+        for name, value in options.items()
+        if value is not None and value != []
+    }
     if url != kind:
         given["url"] = url
     elif "url" not in defaults:
@@ -49,15 +53,6 @@ def addressed(
             f"no URL for {kind!r}: give one, such as {kind}://host, or set {prefix}url in the session"
         )
     return kind, defaults | given
-
-
-def texts(options: Mapping[str, object]) -> dict[str, str]:
-    """Options as Spark carries them: dots in their names, all text, and none that was not given."""
-    return {
-        name.replace("_", "."): _text(name, value)
-        for name, value in options.items()
-        if value is not None and value != []
-    }
 
 
 def _format(url: str) -> str:

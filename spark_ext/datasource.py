@@ -13,12 +13,11 @@ from pyspark.sql.datasource import (
 )
 from pyspark.sql.types import StructType
 
-from connector.errors import ConnectorError, OptionError, SchemaError, TableNotFoundError
+from connector.errors import ConnectorError, OptionError, SchemaError
 from connector.jobs import WriteJob, WriteMode, WriteOptions
-from connector.options import Options, parse_options
-from connector.registry import store_class
 from spark_ext.messages import concise
-from spark_ext.options import TableOptions, options_of_created
+from spark_ext.options import options_of_created
+from spark_ext.parsing import parse_all_options, table_name
 from spark_ext.pool import PooledSource, pooled
 from spark_ext.pushdown.describing import description
 from spark_ext.pushdown.reading import pushed_reader
@@ -30,11 +29,9 @@ from spark_ext.types import arrow_schema, requested, spark_schema
 from spark_ext.writer import StoreWriter
 
 if TYPE_CHECKING:  # redis may not be there
-    from connector.redis.options import RedisOptions
-    from connector.redis.streams.log import StreamLog
-    from connector.scan import Scan
+    pass
 
-_PARTS = 8
+PARTS = 8
 _OF_SPARK = {"checkpointlocation", "queryname"}  # options of a query, which sinks get too
 
 
@@ -108,7 +105,7 @@ class StoreDataSource(DataSource):
         if self._table.table is None:
             raise OptionError("option 'table' is missing: name of the table")
         store = pooled(self.scheme, self._store)
-        return store.begin(self._table.table, _nullable(schema), options)
+        return store.begin(self._table.table, nullable(schema), options)
 
     def _write_options(self, overwrite: bool) -> WriteOptions:
         table = self._table
@@ -162,119 +159,12 @@ class StoreDataSource(DataSource):
             filter=table.filter,
             limit=table.limit,
             sample=table.sample,
-            parts=table.partitions_number or self._pushed.parts or _PARTS,
+            parts=table.partitions_number or self._pushed.parts or PARTS,
             batch_rows=table.batch_rows,
         )
         return PooledSource(self.scheme, self._store, found.scan, found.parts)
 
 
-class RedisDataSource(StoreDataSource):
-    """``spark.read.format("redis")`` and ``df.write.format("redis")``.
-
-    The options are those of connector.redis.RedisOptions and spark_ext.options.TableOptions.
-    """
-
-    scheme = "redis"
-    texts = True
-
-    @concise
-    def schema(self) -> StructType:
-        """The columns of the table; of streams that are named, or whose table is none, theirs."""
-        if self._streams.streams is None:
-            try:
-                return super().schema()
-            except TableNotFoundError:
-                if not self._may_be_stream():
-                    raise
-        return spark_schema(self._stream(None)[1].output)
-
-    @concise
-    def streamReader(self, schema: StructType) -> DataSourceStreamReader:
-        from spark_ext.streaming.reader import StreamReader  # needs redis, which may not be there
-
-        log, scan = self._stream(schema)
-        return StreamReader(
-            log,
-            scan,
-            schema,
-            parts=self._table.partitions_number or _PARTS,
-            limit=self._streams.max_entries_per_trigger,
-            group=self._streams.group,
-        )
-
-    @concise
-    def streamWriter(self, schema: StructType, overwrite: bool) -> DataSourceStreamWriter:
-        from connector.redis.models.streams import ENTRY
-        from spark_ext.streaming.appender import AppendStreamWriter, destination
-
-        if ENTRY in schema.names or not self._may_be_stream():
-            return super().streamWriter(schema, overwrite)
-        how = self._write_options(overwrite)
-        to = destination(self._table, self._streams, self._redis, _nullable(schema), how)
-        return AppendStreamWriter(self._redis, to, self._streams.replay_seconds)
-
-    @property
-    def _redis(self) -> RedisOptions:
-        from connector.redis.options import RedisOptions
-
-        assert isinstance(self._store, RedisOptions)
-        return self._store
-
-    def _may_be_stream(self) -> bool:
-        """Whether the options ask for streams."""
-        model = self._redis.model
-        named = self._streams.streams is not None
-        return named or (model is not None and model.value == "stream")
-
-    def _stream(self, wanted: StructType | None) -> tuple[StreamLog, Scan]:
-        from spark_ext.streaming.source import stream_log, stream_scan
-
-        log = stream_log(self._table, self._streams, self._redis)
-        return log, stream_scan(log, self._table, wanted)
-
-
-class AerospikeDataSource(StoreDataSource):
-    """``spark.read.format("aerospike")`` and ``df.write.format("aerospike")``.
-
-    The options are those of connector.aerospike.AerospikeOptions and spark_ext.options.TableOptions.
-    """
-
-    scheme = "aerospike"
-    texts = False
-    unknown = (SchemaError, TableNotFoundError)  # a set without records is not there
-
-
-def parse_table_options(scheme: str, given: dict[str, str]) -> tuple[TableOptions, Options]:
-    """The options of a table, and those of the store that serves the scheme.
-
-    Raises:
-        OptionError: an option is unknown, missing or malformed.
-        MissingDependencyError: the store's client is not installed.
-    """
-    table, store = parse_options(given, TableOptions, store_class(scheme).options_class)
-    assert isinstance(table, TableOptions)
-    return table, store
-
-
-def parse_all_options(
-    scheme: str, given: dict[str, str]
-) -> tuple[TableOptions, StreamOptions, Options]:
-    """Those of ``parse_table_options`` and, between them, those of streaming queries."""
-    kinds = TableOptions, StreamOptions, store_class(scheme).options_class
-    table, streams, store = parse_options(given, *kinds)
-    assert isinstance(table, TableOptions)
-    assert isinstance(streams, StreamOptions)
-    return table, streams, store
-
-
-def table_name(table: TableOptions, store: Options) -> str:
-    """The table's name; of one that is read by a pattern of keys, the pattern."""
-    name = table.table or getattr(store, "keys_pattern", None)
-    if name is None:
-        raise OptionError("option 'table' is missing: name of the table")
-    return str(name)
-
-
-def _nullable(schema: StructType) -> pa.Schema:
+def nullable(schema: StructType) -> pa.Schema:
     """The Arrow schema to write: whether one DataFrame can have nulls says nothing of the next."""
     return pa.schema([field.with_nullable(True) for field in arrow_schema(schema)])

@@ -17,7 +17,7 @@ from connector.lookup import encoded
 from connector.schema import key_of
 from connector.store import StoreSource
 from spark_ext.addressing import addressed
-from spark_ext.datasource import parse_table_options, table_name
+from spark_ext.parsing import parse_table_options, table_name
 from spark_ext.pool import PooledSource, pooled
 from spark_ext.preflight import check_python
 from spark_ext.types import arrow_schema, fit, spark_schema, spark_type

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pyspark.sql.types import StructType
 
-from spark_ext.datasource import AerospikeDataSource, RedisDataSource, StoreDataSource
+from spark_ext.aerospike_source import AerospikeDataSource
+from spark_ext.datasource import StoreDataSource
+from spark_ext.redis_source import RedisDataSource
 
 _SOURCES: dict[str, type[StoreDataSource]] = {
     each.scheme: each for each in (RedisDataSource, AerospikeDataSource)

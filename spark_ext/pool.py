@@ -39,6 +39,10 @@ class PooledSource:
     parts: int
 
     @property
+    def location(self) -> str:
+        return pooled(self.scheme, self.options).location
+
+    @property
     def schema(self) -> pa.Schema:
         return self._source().schema
 

@@ -12,11 +12,10 @@ from pyspark.sql import functions as sf
 from connector.errors import OptionError
 from connector.filters import Filter
 from connector.jobs import TTL, WriteMode
-from connector.store import StoreSource
-from spark_ext.addressing import addressed
-from spark_ext.datasource import parse_table_options
+from connector.options import chosen
 from spark_ext.pool import pooled
 from spark_ext.session import read, write
+from spark_ext.tables import table_source
 from spark_ext.whole_writes import check_write, target
 
 
@@ -76,12 +75,13 @@ def replicate(
     """
     to_table = to_table or table
     reading, writing = dict(options or {}), dict(to_options or {})
-    found = _source(spark, url, table, columns, reading)
+    overwrite = chosen("mode", mode, WriteMode) is WriteMode.OVERWRITE
+    found, _ = table_source(spark, url, table, {"columns": columns, **reading})
     if TTL in found.scan.schema.names:
         keep_ttl = False  # then it is a column like the others
     kind, store = target(spark, to_url, to_table, writing)
-    if (found.store.location, table) == (pooled(kind, store).location, to_table):
-        raise OptionError(f"table {table!r} of {found.store.location} cannot be its own copy")
+    if (found.location, table) == (pooled(kind, store).location, to_table):
+        raise OptionError(f"table {table!r} of {found.location} cannot be its own copy")
     key = key or found.scan.key
     names = [*found.scan.output.names, *([TTL] if keep_ttl else [])]
     df = read(spark, url, table, columns=names, filter=filter, **reading)
@@ -89,21 +89,9 @@ def replicate(
     df = df.observe(seen, sf.count(sf.lit(1)).alias("rows"))
     if keep_ttl:  # what is in its last millisecond has no second left
         df = df.withColumn(TTL, sf.when(sf.col(TTL) < 1, 1).otherwise(sf.col(TTL)))
-    check_write(df, to_url, to_table, key, writing, overwrite=mode == WriteMode.OVERWRITE.value)
+    check_write(df, to_url, to_table, key, writing, overwrite=overwrite)
     write(df, to_url, to_table, key=key, mode=mode, **writing)
     copied = int(seen.get["rows"])
-    if mode == WriteMode.APPEND.value:
+    if not overwrite:
         return Replicated(copied, copied)
     return Replicated(copied, read(spark, to_url, to_table, **writing).count())
-
-
-def _source(
-    spark: SparkSession,
-    url: str,
-    table: str,
-    columns: Sequence[str] | None,
-    options: Mapping[str, Any],
-) -> StoreSource:
-    kind, given = addressed(spark, url, {"table": table, "columns": columns, **options})
-    ours, store = parse_table_options(kind, given)
-    return pooled(kind, store).source(table, columns=ours.columns, key=ours.key_column)

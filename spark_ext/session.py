@@ -10,18 +10,20 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
-from connector.errors import OptionError, SchemaError
+from connector.errors import SchemaError
 from connector.filters import Filter
 from connector.jobs import WriteMode
+from connector.options import chosen
 from connector.schema import key_of
 from spark_ext.addressing import addressed
-from spark_ext.datasource import parse_table_options
 from spark_ext.delta_session import with_delta
 from spark_ext.keys import column, delete_by_keys, lookup_frame
+from spark_ext.parsing import parse_table_options
 from spark_ext.planning import plan_write
-from spark_ext.pool import PooledSource, pooled
+from spark_ext.pool import pooled
 from spark_ext.preflight import check_executable, check_python
 from spark_ext.pushdown import activate
+from spark_ext.tables import table_source
 from spark_ext.types import spark_schema
 
 _SAMPLE = 5
@@ -100,18 +102,14 @@ def read(
     """
     check_python(spark)
     activate(spark)
-    chosen = None if filter is None else str(filter)
-    kind, given = addressed(
-        spark, url, {"table": table, "columns": columns, "filter": chosen, **options}
-    )
-    ours, store = parse_table_options(kind, given)
-    found = pooled(kind, store).source(
-        table, columns=ours.columns, key=ours.key_column, filter=ours.filter
-    )
+    text = None if filter is None else str(filter)
+    asked = {"columns": columns, "filter": text, **options}
+    found, given = table_source(spark, url, table, asked)
     if keys is not None:
-        return lookup_frame(spark, PooledSource(kind, store, found.scan, found.parts), keys)
+        return lookup_frame(spark, found, keys)
     given.pop("columns", None)
-    return spark.read.format(kind).options(**given).schema(spark_schema(found.schema)).load()
+    reader = spark.read.format(found.scheme).options(**given)
+    return reader.schema(spark_schema(found.scan.output)).load()
 
 
 def delete(
@@ -173,14 +171,13 @@ def write(
     """
     check_python(df.sparkSession)
     names = [key] if isinstance(key, str) else list(key)
-    if mode not in {each.value for each in WriteMode}:
-        raise OptionError(f"mode {mode!r} is not known; it is 'append' or 'overwrite'")
+    overwrite = chosen("mode", mode, WriteMode) is WriteMode.OVERWRITE
     kind, given = addressed(
         df.sparkSession,
         url,
         {"table": table, "key.column": names, "ttl": ttl_seconds, **options},
     )
-    found = plan_write(kind, given, df.schema, overwrite=mode == WriteMode.OVERWRITE.value)
+    found = plan_write(kind, given, df.schema, overwrite=overwrite)
     if check_keys:
         _check_keys(df, table, found)
     df.write.format(kind).options(**given).mode(mode).save()

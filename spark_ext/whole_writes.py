@@ -10,7 +10,7 @@ from connector.errors import OptionError
 from connector.options import Options
 from spark_ext import planning
 from spark_ext.addressing import addressed
-from spark_ext.datasource import parse_table_options
+from spark_ext.parsing import parse_table_options
 
 _PARTIAL = ("write.mode", "reject.path")
 

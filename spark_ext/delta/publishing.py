@@ -9,9 +9,8 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from connector.errors import OptionError
 from connector.jobs import WriteMode
-from connector.options import Options
+from connector.options import Options, chosen
 from connector.store import Store
 from spark_ext.delta import records
 from spark_ext.delta.tables import DeltaTable
@@ -72,13 +71,12 @@ def publish(
         MissingDependencyError: the session does not know Delta.
     """
     check_python(spark)
-    if mode not in {each.value for each in WriteMode}:
-        raise OptionError(f"mode {mode!r} is not known; it is 'append' or 'overwrite'")
+    overwrite = chosen("mode", mode, WriteMode) is WriteMode.OVERWRITE
     store = opened(spark, url, table, options)
     delta = DeltaTable(spark, source)
     number = delta.resolve(version)
     df = delta.at(number)
-    check_write(df, url, table, key, options, overwrite=mode == WriteMode.OVERWRITE.value)
+    check_write(df, url, table, key, options, overwrite=overwrite)
     # Rows of two versions cannot be told apart: until all are there, changes have nothing to go on from.
     record = records.begin(store, table, delta.id, None, number)
     write(df, url, table, key=key, mode=mode, check_keys=check_keys, **options)

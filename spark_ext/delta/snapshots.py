@@ -12,16 +12,15 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
-from connector.errors import OptionError, StoreError
+from connector.errors import StoreError
 from connector.filters import Filter
 from connector.jobs import SchemaEvolution, WriteMode
-from connector.store import StoreSource
-from spark_ext.addressing import addressed
-from spark_ext.datasource import parse_table_options
+from connector.options import chosen
 from spark_ext.delta.tables import DeltaTable
 from spark_ext.delta_session import check_delta
-from spark_ext.pool import pooled
+from spark_ext.pool import PooledSource
 from spark_ext.session import read
+from spark_ext.tables import table_source
 
 _COMMITS = 100  # of others, that may come right after ours
 
@@ -78,31 +77,33 @@ def snapshot(
         MissingDependencyError: the session does not know Delta.
     """
     check_delta(spark)
-    _check_choice("mode", mode, [each.value for each in WriteMode])
-    _check_choice("evolution", evolution, [each.value for each in SchemaEvolution])
+    chosen("mode", mode, WriteMode)
+    evolving = chosen("evolution", evolution, SchemaEvolution)
     began = datetime.now(UTC)
     rows = read(spark, url, table, columns=columns, filter=filter, **options)
-    kind, given = addressed(spark, url, {"table": table, "columns": columns, **options})
-    ours, store = parse_table_options(kind, given)
-    found = pooled(kind, store).source(
-        table, columns=ours.columns, key=ours.key_column, filter=filter or ours.filter
-    )
+    text = None if filter is None else str(filter)
+    asked = {"columns": columns, "filter": text, **options}
+    found, _ = table_source(spark, url, table, asked)
     rows.persist()  # read once, as the store may have other rows by the second time
     try:
         definition = _definition(found) | {"began": began.isoformat(), "rows": rows.count()}
-        return _write(rows, DeltaTable(spark, target), mode, evolution, definition)
+        return _write(rows, DeltaTable(spark, target), mode, evolving, definition)
     finally:
         rows.unpersist()
 
 
 def _write(
-    df: DataFrame, delta: DeltaTable, mode: str, evolution: str, definition: dict[str, Any]
+    df: DataFrame,
+    delta: DeltaTable,
+    mode: str,
+    evolution: SchemaEvolution,
+    definition: dict[str, Any],
 ) -> Snapshot:
     """Make the commit, with what is told of its rows."""
     mark = uuid.uuid4().hex
     told = json.dumps({"kvlake": {"id": mark, **definition}})
     writer = df.write.format("delta").mode(mode).option("userMetadata", told)
-    if evolution == SchemaEvolution.ADD.value:
+    if evolution is SchemaEvolution.ADD:
         writer = writer.option("mergeSchema", "true")
     if delta.is_path:
         writer.save(delta.name)
@@ -111,11 +112,11 @@ def _write(
     return _committed(delta, mark, definition["rows"])
 
 
-def _definition(source: StoreSource) -> dict[str, Any]:
+def _definition(source: PooledSource) -> dict[str, Any]:
     """What was read, in words; no secret is among them."""
     scan = source.scan
     return {
-        "store": source.store.location,
+        "store": source.location,
         "table": scan.table,
         "key": list(scan.key),
         "columns": list(scan.output.names),
@@ -138,8 +139,3 @@ def _committed(delta: DeltaTable, mark: str, rows: int) -> Snapshot:
             f"version before it, and take the snapshot again"
         )
     return Snapshot(int(commit[0]), rows)
-
-
-def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise OptionError(f"{name} {value!r} is not known; it is {' or '.join(map(repr, known))}")

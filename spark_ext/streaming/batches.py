@@ -7,9 +7,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from connector.options import parse_options
-from connector.registry import store_class
-from spark_ext.options import TableOptions
+from spark_ext.parsing import parse_table_options
 from spark_ext.session import write
 
 
@@ -32,7 +30,7 @@ def upsert(
     """
     names = (key,) if isinstance(key, str) else tuple(key)
     given = {"url": url, "table": table, "key_column": names, **options}
-    parse_options(given, TableOptions, store_class(url.partition("://")[0]).options_class)
+    parse_table_options(url.partition("://")[0], given)
 
     def write_batch(rows: DataFrame, batch: int) -> None:
         write(rows, url, table, key=names, **options)

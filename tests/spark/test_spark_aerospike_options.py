@@ -11,7 +11,8 @@ from spark_tables import people
 
 from connector import OptionError
 from connector.aerospike import AerospikeOptions
-from spark_ext.datasource import AerospikeDataSource, parse_table_options
+from spark_ext.aerospike_source import AerospikeDataSource
+from spark_ext.parsing import parse_table_options
 
 
 def test_names_of_options_of_aerospike_connect(
