@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -150,18 +150,16 @@ class OpenGroup:
 def gathered(
     shards: ShardedSource,
     order: Order,
-    numbers: Sequence[int],
-    batch_size: int,
+    spans: Iterable[tuple[int, int]],
     layout: Layout,
     allocate: Callable[[int], tuple[Any, Buffer]],
 ) -> Iterator[tuple[Any, dict[str, list[Any]], int]]:
-    """Global batches by number, ascending.
+    """Batches of an epoch's order.
 
     Args:
         shards: where the rows are.
         order: of the epoch.
-        numbers: which batches.
-        batch_size: rows of each but the epoch's last.
+        spans: the positions of each batch, from and up to; ascending, so that shards are opened once.
         layout: of the columns wanted.
         allocate: bytes to a buffer's owner, and the buffer.
 
@@ -169,19 +167,16 @@ def gathered(
         The buffer's owner, the lists of objects, and the number of rows.
     """
     opened: dict[int, OpenGroup] = {}
-    together = max(1, _ROWS_TOGETHER // batch_size)
-    for first in range(0, len(numbers), together):
+    for together in _together(spans):
         made: list[tuple[Any, dict[str, list[Any]], int]] = []
         pieces: dict[Group, list[Piece]] = {}
-        for number in numbers[first : first + together]:
-            start = number * batch_size
-            rows = min(batch_size, order.rows - start)
-            owner, buffer = allocate(layout.nbytes(rows))
+        for start, stop in together:
+            owner, buffer = allocate(layout.nbytes(stop - start))
             objects: dict[str, list[Any]] = {name: [] for name in layout.objects}
-            made.append((owner, objects, rows))
-            arrays = layout.arrays(buffer, rows)
+            made.append((owner, objects, stop - start))
+            arrays = layout.arrays(buffer, stop - start)
             at = 0
-            for group, begin, end in order.pieces(start, start + rows):
+            for group, begin, end in order.pieces(start, stop):
                 part = {name: array[at : at + end - begin] for name, array in arrays.items()}
                 pieces.setdefault(group, []).append(Piece(begin, end, part, objects))
                 at += end - begin
@@ -192,3 +187,17 @@ def gathered(
         for group, some in pieces.items():
             opened[group.index].fill(some)
         yield from made
+
+
+def _together(spans: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    """Spans in runs that are gathered at once."""
+    run: list[tuple[int, int]] = []
+    rows = 0
+    for start, stop in spans:
+        run.append((start, stop))
+        rows += stop - start
+        if rows >= _ROWS_TOGETHER:
+            yield run
+            run, rows = [], 0
+    if run:
+        yield run

@@ -106,14 +106,17 @@ class Order:
         return self._random(1 + group.index).permutation(group.rows)
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[Group, int, int]]:
-        """The groups that hold positions ``start`` to ``stop``, each with the range inside it."""
-        at = bisect_right(self._starts, start) - 1
-        while start < min(stop, self.rows):
-            group = self.groups[at]
-            end = min(stop, group.start + group.rows)
-            if end > start:
-                yield group, start - group.start, end - group.start
-            start, at = max(start, end), at + 1
+        """The groups that hold positions ``start`` to ``stop``, each with the range inside it.
+
+        Behind the last row stands the first again.
+        """
+        while start < stop:
+            place = start % self.rows
+            group = self.groups[bisect_right(self._starts, place) - 1]
+            first = place - group.start
+            last = min(first + stop - start, group.rows)
+            yield group, first, last
+            start += last - first
 
     def _random(self, stream: int) -> np.random.RandomState:
         # RandomState is frozen by NumPy's compatibility policy (NEP 19); Generator may change its

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
-from connector.errors import MissingDependencyError, OptionError, SchemaError
+from connector.errors import (
+    CacheError,
+    MissingDependencyError,
+    OptionError,
+    SchemaError,
+    TokenMismatchError,
+)
+from loaders.epochs import CELLS, Readers, SharedEpoch
 from loaders.gather import Buffer, Layout, gathered
 from loaders.order import Order, Shuffle
-from loaders.place import Last, Place, batch_numbers
+from loaders.place import Last, Place, Steps
+from loaders.reading import Reading, is_part
 from loaders.shards import ShardedSource
+from loaders.tokens import Token
 
 try:
     import torch
@@ -26,7 +36,7 @@ except ModuleNotFoundError as error:
 class SourceDataset(IterableDataset[dict[str, Any]]):
     """Yields dicts of column name to tensor; pass ``batch_size=None`` to DataLoader.
 
-    Every batch has exactly ``batch_size`` rows, but for the epoch's last. Numbers become tensors of
+    Every batch has exactly ``batch_size`` rows, but for the epoch's last ones. Numbers become tensors of
     shape (rows,), fixed-size lists (rows, size); strings and bytes lists of Python objects. The tensors
     of a batch share one memory: clone one that is to outlive its batch. Ranks come from
     torch.distributed where that is initialised, workers from the DataLoader; both by fork and by spawn.
@@ -37,12 +47,16 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         shuffle: ``none``, ``shards`` or ``full``; see loaders.order.
         seed: of the order; the same on every rank.
         shuffle_rows: for ``full``, the least rows that are permuted together.
-        last: ``uneven`` or ``drop``; see loaders.place.
+        last: ``uneven``, ``pad`` or ``drop``: what becomes of rows that do not fill the last step of
+            all ranks; see loaders.place.Steps.
         columns: names of the columns wanted, in order; None for all.
+        ranks: this process's rank, and how many there are. By default those of torch.distributed, where
+            it is initialised; then all ranks make the dataset, and compare their shards.
 
     Raises:
         OptionError: an argument is out of range.
         SchemaError: there is no such column, or its type has no tensor.
+        CacheError: another rank has other shards.
     """
 
     def __init__(
@@ -55,6 +69,7 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         shuffle_rows: int = 2**18,
         last: Last = "uneven",
         columns: Sequence[str] | None = None,
+        ranks: tuple[int, int] | None = None,
     ) -> None:
         missing = [name for name in columns or () if name not in shards.schema.names]
         if missing:
@@ -69,52 +84,153 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         self._order = Order(
             tuple(shard.rows for shard in shards.manifest.shards), shuffle, seed, 0, shuffle_rows
         )
-        batch_numbers(
-            shards.rows, batch_size, Place(), last
-        )  # refuses bad arguments here, not in a worker
-        self._rank = _rank() or (0, 1)
-        # Shared memory, so that workers that live through several epochs see the change.
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        Steps(shards.rows, batch_size, last=last)  # refuses bad arguments here, not in a worker
+        self._ranks = ranks
+        if ranks is None:
+            _check_ranks(shards)
+        self._cells = torch.zeros(CELLS, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._resumed: Reading | None = None  # in a worker, where StatefulDataLoader has it go on
+        self._reading: Reading | None = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order; call it before the epoch's iteration begins."""
+        """Choose the epoch's order; call it before the epoch's iteration begins.
+
+        A place that was loaded is kept if it is in this epoch.
+        """
         if epoch < 0:
             raise OptionError(f"an epoch must be 0 or more, got {epoch}")
-        self._epoch[0] = epoch
+        self._shared.choose(epoch)
+        self._reading = None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is going on, or comes next."""
+        return self._shared.began[0]
 
     def __len__(self) -> int:
-        """Batches of this rank in an epoch."""
-        rank, world = _rank() or self._rank
-        return len(batch_numbers(self.shards.rows, self.batch_size, Place(rank, world), self.last))
+        """Batches of this rank in the epoch, from where it was or is to be resumed."""
+        return self._steps(self._shared.began[1]).batches(self._place.rank)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        rank, world = _rank() or self._rank
         worker = get_worker_info()
-        place = Place(rank, world, worker.id, worker.num_workers) if worker else Place(rank, world)
-        order = Order(
-            self._order.shard_rows,
-            self._order.shuffle,
-            self._order.seed,
-            int(self._epoch[0]),
-            self._order.shuffle_rows,
-        )
-        numbers = batch_numbers(order.rows, self.batch_size, place, self.last)
-        return self._batches(order, numbers, shared=worker is not None)
+        place = self._place
+        epoch, first = self._shared.take(worker.id if worker else None, place.workers)
+        readers = Readers.WORKERS if worker else Readers.PARENT
+        reading = Reading(epoch, self._steps(first), place)
+        if self._resumed is not None:
+            reading, self._resumed = self._resumed, None
+            readers = Readers.RESUMED_WORKERS
+        self._shared.begin(reading.epoch, reading.steps.first, readers)
+        self._reading = reading
+        return self._batches(reading, shared=worker is not None)
 
-    def _batches(self, order: Order, numbers: range, *, shared: bool) -> Iterator[dict[str, Any]]:
+    def _batches(self, reading: Reading, *, shared: bool) -> Iterator[dict[str, Any]]:
         allocate = _shared_buffer if shared else _buffer
-        for buffer, objects, rows in gathered(
-            self.shards, order, numbers, self.batch_size, self._layout, allocate
-        ):
+        order = replace(self._order, epoch=reading.epoch)
+        todo = reading.todo
+        spans = (reading.steps.span(step, reading.place.rank) for step in todo)
+        batches = gathered(self.shards, order, spans, self._layout, allocate)
+        for step, (buffer, objects, rows) in zip(todo, batches, strict=True):
+            reading.done = step + 1
             yield (
                 _Batch(buffer, self._layout, rows, objects)
                 if shared
                 else _unpacked(buffer, self._layout, rows, objects)
             )
+        reading.done = reading.steps.count
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where reading stands, for ``load_state_dict``; plain values.
+
+        In a process that reads for itself it is a token, good for any number of ranks and workers. In a
+        DataLoader's worker it is that worker's part, as torchdata's StatefulDataLoader collects them.
+
+        Raises:
+            OptionError: workers read this dataset; they may be ahead of what came out of the
+                DataLoader.
+        """
+        reading = self._reading
+        if reading is not None and get_worker_info() is not None:
+            return self._token(reading.epoch, reading.steps.first).to_dict() | reading.part()
+        if self._shared.readers is not Readers.PARENT:
+            raise OptionError(
+                "workers of a DataLoader read this dataset, ahead of what you took: call "
+                "token_at(batches_consumed), or use torchdata's StatefulDataLoader"
+            )
+        if reading is None:
+            return self._token(*self._shared.began).to_dict()
+        return self._token(reading.epoch, reading.steps.start(reading.done)).to_dict()
+
+    def token_at(self, batches_consumed: int) -> dict[str, Any]:
+        """The token after so many batches of this rank since the iteration began; plain values.
+
+        Args:
+            batches_consumed: by the training loop, from 0 to ``len(dataset)``. Every rank is taken to have
+                had as many.
+
+        Raises:
+            OptionError: the iteration has fewer batches, or a StatefulDataLoader resumed it.
+        """
+        epoch, first = self._shared.began
+        if self._shared.readers is Readers.RESUMED_WORKERS:
+            raise OptionError(
+                "StatefulDataLoader resumed this iteration: its own state_dict tells where it stands"
+            )
+        steps = self._steps(first)
+        most = steps.batches(self._place.rank)
+        if not 0 <= batches_consumed <= most:
+            raise OptionError(
+                f"this rank has {most} batches from position {first} of epoch {epoch} on, not "
+                f"{batches_consumed}: count those since the iteration began"
+            )
+        ended = batches_consumed == most
+        return self._token(epoch, steps.start(steps.count if ended else batches_consumed)).to_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Have the next iteration go on where ``state`` says; iterations after it begin anew.
+
+        Args:
+            state: from ``state_dict`` or ``token_at`` of a dataset over the same shards, in the same order.
+
+        Raises:
+            TokenMismatchError: it is of other data, of another transform or order, or of another worker.
+        """
+        token = Token.from_dict(state)
+        token.check(self._token(0, 0), self.shards.rows)
+        if not is_part(state):
+            self._shared.resume(token.epoch, token.position)
+            self._reading = None
+        elif get_worker_info() is None:
+            raise TokenMismatchError(
+                "this is the state of one worker: StatefulDataLoader.load_state_dict takes those of all, and "
+                "token_at makes a token"
+            )
+        else:
+            self._resumed = Reading(token.epoch, self._steps(token.position), self._place)
+            self._resumed.go_on(state)
+
+    def _steps(self, first: int) -> Steps:
+        return Steps(self.shards.rows, self.batch_size, self._place.world, self.last, first)
+
+    def _token(self, epoch: int, position: int) -> Token:
+        order = self._order
+        return Token(
+            self.shards.fingerprint, order.shuffle, order.seed, order.shuffle_rows, epoch, position
+        )
+
+    @property
+    def _place(self) -> Place:
+        rank, world = self._ranks or _rank() or (0, 1)
+        worker = get_worker_info()
+        return Place(rank, world, worker.id, worker.num_workers) if worker else Place(rank, world)
+
+    @property
+    def _shared(self) -> SharedEpoch:
+        return SharedEpoch(self._cells.numpy())
 
     def __getstate__(self) -> dict[str, Any]:
         # A spawned worker does not know torch.distributed: it takes the rank along.
-        return {**self.__dict__, "_rank": _rank() or self._rank}
+        return {**self.__dict__, "_ranks": self._ranks or _rank()}
 
 
 class _Batch(dict[str, Any]):
@@ -171,3 +287,17 @@ def _rank() -> tuple[int, int] | None:
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return None
+
+
+def _check_ranks(shards: ShardedSource) -> None:
+    """Refuse ranks that would read different shards: their batches would not be of one order."""
+    if _rank() is None:
+        return
+    found: list[str] = [""] * dist.get_world_size()
+    dist.all_gather_object(found, shards.fingerprint)
+    others = [rank for rank, each in enumerate(found) if each != shards.fingerprint]
+    if others:
+        raise CacheError(
+            f"ranks {others} have other shards than rank {dist.get_rank()}: seal with the same source, "
+            f"transform and version everywhere, or into a directory that all share"
+        )

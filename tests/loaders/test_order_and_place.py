@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +11,16 @@ from hypothesis import strategies as st
 
 from connector import OptionError
 from loaders.order import Order
-from loaders.place import Place, batch_numbers
+from loaders.place import Place, Steps
 
 PINNED = [0, 3, 5, 1, 2, 6, 4]
+ROWS, FIRST, SIZE, WORLD = (
+    st.integers(0, 500),
+    st.integers(0, 500),
+    st.integers(1, 50),
+    st.integers(1, 7),
+)
+LAST = st.sampled_from(["uneven", "pad", "drop"])
 SHARDS = st.lists(st.integers(1, 40), max_size=8).map(tuple)
 
 
@@ -33,15 +42,15 @@ def test_an_epoch_holds_every_row_once(shards, shuffle, epoch, shuffle_rows):
     assert positions(order) == positions(Order(shards, shuffle, 3, epoch, shuffle_rows))
 
 
-@given(SHARDS, st.integers(0, 300), st.integers(0, 300))
-def test_pieces_cover_a_range(shards, start, length):
+@given(SHARDS.filter(bool), st.integers(0, 300), st.integers(0, 300))
+def test_pieces_cover_a_range_and_begin_anew_behind_the_last_row(shards, start, length):
     order = Order(shards, "full", 1, 0, 30)
     spans = [
         (group.start + first, group.start + last)
         for group, first, last in order.pieces(start, start + length)
     ]
     covered = [i for first, last in spans for i in range(first, last)]
-    assert covered == list(range(start, min(start + length, order.rows)))
+    assert covered == [i % order.rows for i in range(start, start + length)]
 
 
 @given(st.integers(1, 200), st.integers(1, 30))
@@ -51,32 +60,67 @@ def test_groups_reach_the_rows_asked_for(shuffle_rows, count):
     assert all(group.rows < shuffle_rows + 10 for group in order.groups)
 
 
-@given(st.integers(0, 500), st.integers(1, 50), st.integers(1, 5), st.integers(1, 5))
-def test_uneven_gives_each_batch_to_one_place(rows, size, world, workers):
-    found = [
-        number
-        for rank in range(world)
-        for worker in range(workers)
-        for number in batch_numbers(rows, size, Place(rank, world, worker, workers))
-    ]
-    assert sorted(found) == list(range(-(-rows // size)))
+def taken(steps: Steps, rank: int, todo: Iterable[int]) -> list[int]:
+    return [at for step in todo for at in range(*steps.span(step, rank))]
 
 
-@given(st.integers(0, 500), st.integers(1, 50), st.integers(1, 5))
-def test_drop_makes_ranks_even_and_batches_full(rows, size, world):
-    found = [list(batch_numbers(rows, size, Place(rank, world), "drop")) for rank in range(world)]
-    assert len({len(numbers) for numbers in found}) == 1
-    assert all((number + 1) * size <= rows for numbers in found for number in numbers)
+@given(ROWS, FIRST, SIZE, WORLD)
+def test_uneven_gives_each_row_once_and_ranks_as_many_batches(rows, first, size, world):
+    steps = Steps(rows, size, world, "uneven", min(first, rows))
+    ranks = range(world)
+    found = [at for rank in ranks for at in taken(steps, rank, range(steps.batches(rank)))]
+    assert sorted(found) == list(range(steps.first, rows))
+    assert all(
+        steps.span(step, rank)[1] - steps.span(step, rank)[0] <= size
+        for rank in ranks
+        for step in range(steps.count)
+    )
+    if steps.count > 1 and size > 1:
+        assert {steps.batches(rank) for rank in ranks} == {steps.count}
+    assert all(steps.count - steps.batches(rank) in (0, 1) for rank in ranks)
 
 
-@given(st.integers(0, 500), st.integers(1, 50), st.integers(1, 4), st.integers(1, 5))
-def test_round_robin_over_workers_is_the_ranks_order(rows, size, world, workers):
-    for rank in range(world):
-        queues = [
-            list(batch_numbers(rows, size, Place(rank, world, w, workers))) for w in range(workers)
+@given(ROWS, FIRST, SIZE, WORLD)
+def test_pad_and_drop_have_full_batches_and_even_ranks(rows, first, size, world):
+    first = min(first, rows)
+    together = size * world
+    for last, count in (
+        ("pad", -(-(rows - first) // together)),
+        ("drop", (rows - first) // together),
+    ):
+        steps = Steps(rows, size, world, last, first)
+        assert {steps.batches(rank) for rank in range(world)} == {count} == {steps.count}
+        found = [
+            at
+            for step in range(count)
+            for rank in range(world)
+            for at in taken(steps, rank, [step])
         ]
+        assert found == list(range(first, first + count * together))
+
+
+@given(ROWS, FIRST, SIZE, WORLD, LAST)
+def test_what_is_taken_after_a_step_lies_before_one_position(rows, first, size, world, last):
+    steps = Steps(rows, size, world, last, min(first, rows))
+    for step in range(steps.count):
+        found = [at for rank in range(world) for at in taken(steps, rank, range(step))]
+        assert sorted(found) == list(range(steps.first, steps.start(step)))
+    assert steps.start(steps.count) == rows
+
+
+@given(ROWS, SIZE, st.integers(1, 4), st.integers(1, 5), LAST, st.integers(0, 9))
+def test_round_robin_over_workers_is_the_ranks_order(rows, size, world, workers, last, step):
+    steps = Steps(rows, size, world, last)
+    for rank in range(world):
+        queues = [list(steps.of(Place(rank, world, w, workers))) for w in range(workers)]
         merged = [q[i] for i in range(max(map(len, queues))) for q in queues if i < len(q)]
-        assert merged == list(batch_numbers(rows, size, Place(rank, world)))
+        assert merged == list(range(steps.batches(rank)))
+        left = [
+            number
+            for w in range(workers)
+            for number in steps.of(Place(rank, world, w, workers), step)
+        ]
+        assert sorted(left) == list(range(step, steps.batches(rank)))
 
 
 def test_the_order_is_pinned():
@@ -88,6 +132,8 @@ def test_refusals():
     with pytest.raises(OptionError, match="shuffle"):
         Order((1,), "some")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="batch_size"):
-        batch_numbers(1, 0, Place())
+        Steps(1, 0)
     with pytest.raises(OptionError, match="last"):
-        batch_numbers(1, 1, Place(), "pad")  # type: ignore[arg-type]
+        Steps(1, 1, last="some")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="no such place"):
+        Place(2, 2)
