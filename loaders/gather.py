@@ -6,18 +6,20 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from loaders.convert import Array, item_type, to_numpy, view
+from loaders.convert import Array, Form, Ragged, form_of, item_type, to_numpy, to_ragged, view
 from loaders.order import Group, Order
 from loaders.shards import ShardedSource
 
 Buffer = NDArray[np.uint8]
 Places = NDArray[np.int64]
+Apart: TypeAlias = "Ragged | list[Any]"
+"""A column of a batch that lies in no buffer."""
 
 _ROWS_TOGETHER = 1 << 16  # gathered at a time: more use of what is in the cache, later first batch
 
@@ -30,27 +32,28 @@ class Layout:
         columns: all names, in order.
         blocks: NumPy type, shape of one value, and names; the widest types first, so that every
             block is aligned.
-        objects: names of columns that become lists.
+        apart: what the columns become that have no place in the buffer.
     """
 
     columns: tuple[str, ...]
     blocks: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...]
-    objects: tuple[str, ...]
+    apart: dict[str, Form]
 
     @classmethod
     def of(cls, schema: pa.Schema) -> Layout:
         """The layout for batches of a schema; raises SchemaError for types without one."""
         found: dict[tuple[str, tuple[int, ...]], list[str]] = {}
-        objects = []
+        apart: dict[str, Form] = {}
         for item in schema:
-            kind = item_type(item.name, item.type)
-            if kind is None:
-                objects.append(item.name)
+            form = form_of(item.name, item.type)
+            if form is Form.ARRAY:
+                kind, shape = item_type(item.name, item.type)
+                found.setdefault((kind.str, shape), []).append(item.name)
             else:
-                found.setdefault((kind[0].str, kind[1]), []).append(item.name)
+                apart[item.name] = form
         widest = sorted(found, key=lambda kind: (-np.dtype(kind[0]).itemsize, kind))
         blocks = tuple((*kind, tuple(found[kind])) for kind in widest)
-        return cls(tuple(schema.names), blocks, tuple(objects))
+        return cls(tuple(schema.names), blocks, apart)
 
     def nbytes(self, rows: int) -> int:
         """Bytes of a buffer for this many rows."""
@@ -78,14 +81,14 @@ class Piece:
     Attributes:
         start: its first place in the group.
         stop: the place behind its last.
-        arrays: where the values of each numeric column go.
-        objects: lists to which the values of the other columns are added.
+        arrays: where the values of each column in the buffer go.
+        apart: for each other column, the rows of the batch so far, to which these are added.
     """
 
     start: int
     stop: int
     arrays: dict[str, Array]
-    objects: dict[str, list[Any]]
+    apart: dict[str, list[pa.Array]]
 
 
 class OpenGroup:
@@ -95,7 +98,8 @@ class OpenGroup:
         self._batches = [shards.open(index).select(list(layout.columns)) for index in group.shards]
         self._bounds = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
         self._views = [
-            {name: view(name, batch[name]) for name in layout.columns} for batch in self._batches
+            {name: view(name, batch[name]) for name in layout.columns if name not in layout.apart}
+            for batch in self._batches
         ]
         self._permutation = order.permutation(group)
         self._layout = layout
@@ -106,10 +110,10 @@ class OpenGroup:
         for name in pieces[0].arrays:
             for piece, (back, parts) in zip(pieces, plans, strict=True):
                 self._fill_column(name, piece.arrays[name], back, parts)
-        for name in self._layout.objects:
+        for name in self._layout.apart:
             for piece, (back, parts) in zip(pieces, plans, strict=True):
-                found = [value for i, _, local in parts for value in self._taken(i, name, local)]
-                piece.objects[name] += [found[place] for place in back.tolist()]
+                found = pa.concat_arrays([self._taken(i, name, local) for i, _, local in parts])
+                piece.apart[name].append(found.take(pa.array(back)))
 
     def _plan(self, piece: Piece) -> tuple[Places, list[tuple[int, slice, Places]]]:
         """For a piece: its rows shard by shard, and how they go back into the piece's order."""
@@ -136,15 +140,16 @@ class OpenGroup:
         for i, span, local in parts:
             source = self._views[i][name]
             if source is None:
-                run[span] = self._taken(i, name, local)
+                run[span] = to_numpy(name, self._taken(i, name, local))
             else:
                 source.take(
                     local, 0, run[span], "clip"
                 )  # "clip" writes to its place without a copy
         run.take(back, 0, array, "clip")
 
-    def _taken(self, i: int, name: str, local: Places) -> Array | list[Any]:
-        return to_numpy(name, self._batches[i][name].take(pa.array(local)))
+    def _taken(self, i: int, name: str, local: Places) -> pa.Array:
+        found = self._batches[i][name].take(pa.array(local))
+        return found.dictionary_decode() if pa.types.is_dictionary(found.type) else found
 
 
 def gathered(
@@ -153,7 +158,7 @@ def gathered(
     spans: Iterable[tuple[int, int]],
     layout: Layout,
     allocate: Callable[[int], tuple[Any, Buffer]],
-) -> Iterator[tuple[Any, dict[str, list[Any]], int]]:
+) -> Iterator[tuple[Any, dict[str, Apart], int]]:
     """Batches of an epoch's order.
 
     Args:
@@ -164,21 +169,21 @@ def gathered(
         allocate: bytes to a buffer's owner, and the buffer.
 
     Yields:
-        The buffer's owner, the lists of objects, and the number of rows.
+        The buffer's owner, the columns apart from it, and the number of rows.
     """
     opened: dict[int, OpenGroup] = {}
     for together in _together(spans):
-        made: list[tuple[Any, dict[str, list[Any]], int]] = []
+        made: list[tuple[Any, dict[str, list[pa.Array]], int]] = []
         pieces: dict[Group, list[Piece]] = {}
         for start, stop in together:
             owner, buffer = allocate(layout.nbytes(stop - start))
-            objects: dict[str, list[Any]] = {name: [] for name in layout.objects}
-            made.append((owner, objects, stop - start))
+            apart: dict[str, list[pa.Array]] = {name: [] for name in layout.apart}
+            made.append((owner, apart, stop - start))
             arrays = layout.arrays(buffer, stop - start)
             at = 0
             for group, begin, end in order.pieces(start, stop):
                 part = {name: array[at : at + end - begin] for name, array in arrays.items()}
-                pieces.setdefault(group, []).append(Piece(begin, end, part, objects))
+                pieces.setdefault(group, []).append(Piece(begin, end, part, apart))
                 at += end - begin
         opened = {
             group.index: opened.get(group.index) or OpenGroup(shards, order, group, layout)
@@ -186,7 +191,17 @@ def gathered(
         }
         for group, some in pieces.items():
             opened[group.index].fill(some)
-        yield from made
+        for owner, apart, rows in made:
+            yield owner, _finished(layout, apart), rows
+
+
+def _finished(layout: Layout, apart: dict[str, list[pa.Array]]) -> dict[str, Apart]:
+    found: dict[str, Apart] = {}
+    for name, parts in apart.items():
+        whole = pa.concat_arrays(parts)
+        ragged = layout.apart[name] is Form.RAGGED
+        found[name] = to_ragged(name, whole) if ragged else whole.to_pylist()
+    return found
 
 
 def _together(spans: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:

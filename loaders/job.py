@@ -20,6 +20,7 @@ from connector.source import Source
 from connector.store import StoreSource
 from loaders import cache as caches
 from loaders.files import private_file, publish, translated, write_once
+from loaders.list_sizes import ListSizes, fits, fixed, joined, list_sizes
 from loaders.manifest import Manifest, Shard, schema_of, schema_text, total_rows
 from loaders.repeats import KEYS, Repeats, key_batch
 from loaders.shards import ShardWriter
@@ -40,12 +41,14 @@ class Record:
         schema: of the shards; None where there are none.
         shards: in order.
         keys: name of the file with the keys of the rows read; empty where there is no key.
+        sizes: of the lists in the shards.
     """
 
     rows_read: int
     schema: pa.Schema | None
     shards: tuple[Shard, ...]
     keys: str
+    sizes: ListSizes
 
     def to_json(self) -> bytes:
         schema = None if self.schema is None else schema_text(self.schema)
@@ -57,8 +60,9 @@ class Record:
             found = json.loads(content)
             schema = None if found["schema"] is None else schema_of(found["schema"])
             shards = tuple(Shard(**shard) for shard in found["shards"])
-            return cls(found["rows_read"], schema, shards, found["keys"])
-        except (ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
+            sizes = {name: (least, most) for name, (least, most) in found["sizes"].items()}
+            return cls(found["rows_read"], schema, shards, found["keys"], sizes)
+        except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowInvalid) as error:
             raise CacheError(
                 f"record {path} does not parse: {error}; delete it to seal anew"
             ) from error
@@ -123,6 +127,7 @@ class SealJob:
         writer = ShardWriter(self.directory, index, self.shard_bytes)
         schema: pa.Schema | None = None
         rows = 0
+        sizes: ListSizes = {}
         with self._key_file(index, wanted=bool(reading.key) and not unique) as (
             keys_name,
             note_keys,
@@ -142,8 +147,9 @@ class SealJob:
                 schema = batch.schema
                 if batch.num_rows:
                     writer.write(batch)
+                    sizes = joined([sizes, list_sizes(batch)])
             shards = writer.finish()
-        return Record(rows, schema, shards, keys_name)
+        return Record(rows, schema, shards, keys_name, sizes)
 
     def repair(self, manifest: Manifest, shard: Shard) -> None:
         """Set a damaged shard aside, and seal its partition again.
@@ -166,12 +172,12 @@ class SealJob:
                 f"Call seal again: it seals every partition anew"
             ) from error
         named = {item.name for item in manifest.shards}
-        if total_rows(fresh.shards) != total_rows(old):
+        if total_rows(fresh.shards) != total_rows(old) or not fits(fresh.sizes, manifest.schema):
             self.remove(({item.name for item in fresh.shards} - named) | ({fresh.keys} - {""}))
             raise CacheError(
                 f"shard {shard.name} in {self.directory} is damaged and cannot be rebuilt: partition "
                 f"{shard.partition} has {total_rows(fresh.shards)} rows now, and {total_rows(old)} when "
-                f"it was sealed; seal anew under a new version"
+                f"it was sealed, or lists of other sizes; seal anew under a new version"
             )
         self.remove({fresh.keys} - {""})
         with translated(self.directory):
@@ -216,12 +222,13 @@ class SealJob:
         return self._transformed(batch).schema
 
     def check_schemas(self, records: Sequence[Record]) -> pa.Schema:
-        """The one schema of all partitions."""
+        """The one schema of all partitions; lists that have one size in all of them are of that size."""
         schemas = [record.schema for record in records if record.schema is not None]
         for schema in schemas:
             if not schema.equals(schemas[0]):
                 raise self._changed(schemas[0], schema)
-        return schemas[0] if schemas else self.empty_schema()
+        schema = schemas[0] if schemas else self.empty_schema()
+        return fixed(schema, joined(record.sizes for record in records))
 
     @contextlib.contextmanager
     def _key_file(

@@ -13,7 +13,7 @@ import pyarrow as pa
 from connector.digests import digest
 from connector.errors import CacheError
 
-FORMAT = 1
+FORMAT = 2
 """Version of shard files and manifests; another one is never served."""
 
 

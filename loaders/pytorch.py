@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from connector.errors import (
@@ -15,8 +16,9 @@ from connector.errors import (
     SchemaError,
     TokenMismatchError,
 )
+from loaders.convert import Ragged
 from loaders.epochs import CELLS, Readers, SharedEpoch
-from loaders.gather import Buffer, Layout, gathered
+from loaders.gather import Apart, Buffer, Layout, gathered
 from loaders.order import Order, Shuffle
 from loaders.place import Last, Place, Steps
 from loaders.reading import Reading, is_part
@@ -37,8 +39,9 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
     """Yields dicts of column name to tensor; pass ``batch_size=None`` to DataLoader.
 
     Every batch has exactly ``batch_size`` rows, but for the epoch's last ones. Numbers become tensors of
-    shape (rows,), fixed-size lists (rows, size); strings and bytes lists of Python objects. The tensors
-    of a batch share one memory: clone one that is to outlive its batch. Ranks come from
+    shape (rows,), and lists of numbers of shape (rows, size) where all rows of the shards have the same
+    size, else a ``Ragged`` of two tensors; strings and bytes, also in lists, Python lists. The tensors of a
+    batch share one memory: clone one that is to outlive its batch. Ranks come from
     torch.distributed where that is initialised, workers from the DataLoader; both by fork and by spawn.
 
     Args:
@@ -130,12 +133,12 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         todo = reading.todo
         spans = (reading.steps.span(step, reading.place.rank) for step in todo)
         batches = gathered(self.shards, order, spans, self._layout, allocate)
-        for step, (buffer, objects, rows) in zip(todo, batches, strict=True):
+        for step, (buffer, apart, rows) in zip(todo, batches, strict=True):
             reading.done = step + 1
             yield (
-                _Batch(buffer, self._layout, rows, objects)
+                _Batch(buffer, self._layout, rows, apart)
                 if shared
-                else _unpacked(buffer, self._layout, rows, objects)
+                else _unpacked(buffer, self._layout, rows, apart)
             )
         reading.done = reading.steps.count
 
@@ -237,9 +240,9 @@ class _Batch(dict[str, Any]):
     """A worker's batch: a dict that goes to the parent as one buffer instead of one per column."""
 
     def __init__(
-        self, buffer: torch.Tensor, layout: Layout, rows: int, objects: dict[str, list[Any]]
+        self, buffer: torch.Tensor, layout: Layout, rows: int, apart: Mapping[str, Apart]
     ) -> None:
-        super().__init__(_unpacked(buffer, layout, rows, objects))
+        super().__init__(_unpacked(buffer, layout, rows, apart))
         self._packed = (buffer, layout, rows)
         self._own = dict(self)
 
@@ -252,23 +255,31 @@ class _Batch(dict[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         _, layout, _ = self._packed
-        tensors = self._own.keys() - set(layout.objects)
+        tensors = self._own.keys() - layout.apart.keys()
         untouched = self.keys() == self._own.keys() and all(
             self[name] is self._own[name] for name in tensors
         )
         if not untouched:  # a collate function put something else in
             return dict, (dict(self),)
-        return _unpacked, (*self._packed, {name: self[name] for name in layout.objects})
+        return _unpacked, (*self._packed, {name: self[name] for name in layout.apart})
 
 
 def _unpacked(
-    buffer: torch.Tensor, layout: Layout, rows: int, objects: dict[str, list[Any]]
+    buffer: torch.Tensor, layout: Layout, rows: int, apart: Mapping[str, Apart]
 ) -> dict[str, Any]:
     arrays = layout.arrays(buffer.numpy(), rows)
     return {
-        name: objects[name] if name in objects else torch.from_numpy(arrays[name])
+        name: _tensors(apart[name]) if name in apart else torch.from_numpy(arrays[name])
         for name in layout.columns
     }
+
+
+def _tensors(column: Apart) -> Apart:
+    if isinstance(column, Ragged) and isinstance(column.values, np.ndarray):
+        return Ragged(
+            *map(torch.tensor, column)
+        )  # copies, as Arrow's memory is not to be written to
+    return column
 
 
 def _buffer(size: int) -> tuple[torch.Tensor, Buffer]:

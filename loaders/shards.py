@@ -18,6 +18,7 @@ from connector.batching import capped
 from connector.errors import MissingDependencyError, ShardCorruptError
 from connector.scan import Partition
 from loaders.files import private_file, publish, translated
+from loaders.list_sizes import as_fixed
 from loaders.manifest import Manifest, Shard
 from loaders.stats import CacheStats, with_events
 
@@ -111,6 +112,7 @@ def map_shard(directory: Path, shard: Shard, schema: pa.Schema, *, verify: bool)
         batch = pa.ipc.open_file(mapped).get_batch(0)
     except (pa.ArrowInvalid, OSError) as error:
         raise ShardCorruptError(f"shard {path} is not an Arrow file: {error}") from error
+    batch = as_fixed(batch, schema)
     if batch.num_rows != shard.rows or not batch.schema.equals(schema):
         raise ShardCorruptError(f"shard {path} holds other rows or columns than its manifest says")
     return batch

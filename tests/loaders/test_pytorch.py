@@ -11,7 +11,7 @@ import torch
 from loaders_sealing import doubled, table
 from torch.utils.data import DataLoader
 
-from connector import SchemaError, TableSource
+from connector import SchemaError, TableSource, read_all
 from loaders import ShardedSource, SourceDataset, seal
 from loaders.place import Last
 
@@ -98,3 +98,46 @@ def test_columns_and_refusals(shards: ShardedSource, tmp_path: Path):
         list(SourceDataset(sealed, batch_size=2))
     (batch,) = SourceDataset(sealed, batch_size=5, columns=["part"])
     assert torch.isnan(batch["part"]).tolist() == [False, True, False]
+
+
+LISTS = {
+    "id": pa.array(range(50), pa.int64()),
+    "vector": pa.array([[i, i + 0.5] for i in range(50)], pa.list_(pa.float32())),
+    "history": pa.array([list(range(i % 4)) for i in range(50)], pa.list_(pa.int32())),
+    "tags": pa.array([[f"t{j}" for j in range(i % 3)] for i in range(50)], pa.list_(pa.string())),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_lists_are_tensors_and_ragged_ones_have_offsets(tmp_path: Path, workers: int):
+    sealed = seal(TableSource(pa.table(LISTS), parts=3), cache=tmp_path, version="1")
+    assert sealed.schema.field("vector").type == pa.list_(pa.float32(), 2)
+    dataset = SourceDataset(sealed, batch_size=8, shuffle="full", shuffle_rows=30)
+    rows = []
+    for batch in DataLoader(dataset, batch_size=None, num_workers=workers):
+        values, offsets = batch["history"]
+        assert batch["history"].offsets is offsets and offsets.dtype == torch.int64
+        assert values.dtype == torch.int32 and batch["vector"].shape == (len(batch["id"]), 2)
+        rows += [
+            (i, vector, values[start:stop].tolist(), tags)
+            for i, vector, start, stop, tags in zip(
+                batch["id"].tolist(),
+                batch["vector"].tolist(),
+                offsets[:-1].tolist(),
+                offsets[1:].tolist(),
+                batch["tags"],
+                strict=True,
+            )
+        ]
+    columns = [column.to_pylist() for column in LISTS.values()]
+    assert sorted(rows) == list(zip(*columns, strict=True))
+
+
+@pytest.mark.parametrize("odd", [[1.0], [1.0, 2.0, 3.0], [], None])
+def test_lists_of_which_one_is_odd_are_ragged(tmp_path: Path, odd: list[float] | None):
+    vectors = pa.array([[1.0, 2.0]] * 9 + [odd], pa.list_(pa.float64()))
+    source = TableSource(pa.table({"vector": vectors}), parts=3)
+    sealed = seal(source, cache=tmp_path, version="1")
+    assert sealed.schema == source.schema
+    assert read_all(sealed)["vector"].to_pylist() == vectors.to_pylist()
