@@ -24,6 +24,7 @@ from loaders.list_sizes import ListSizes, fits, fixed, joined, list_sizes
 from loaders.manifest import Manifest, Shard, schema_of, schema_text, total_rows
 from loaders.repeats import KEYS, Repeats, key_batch
 from loaders.shards import ShardWriter
+from loaders.splits import Splits
 from loaders.stats import note
 from loaders.transforms import Transform
 
@@ -68,6 +69,15 @@ class Record:
             ) from error
 
 
+def keyed(source: Source) -> Source:
+    """The source, with its key columns if it can read them."""
+    return source.with_key() if isinstance(source, StoreSource) else source
+
+
+def _keys(batch: pa.RecordBatch, source: Source) -> pa.Array:
+    return encode_keys([batch.column(name) for name in source.key], source.key)
+
+
 @dataclass(frozen=True)
 class SealJob:
     """What to seal, and where: all that a sealing or repairing process needs."""
@@ -77,6 +87,7 @@ class SealJob:
     directory: Path
     version: str
     shard_bytes: int
+    splits: Splits | None = None
 
     @property
     def name(self) -> str:
@@ -120,11 +131,14 @@ class SealJob:
 
     def read(self, index: int, partition: Partition, *, unique: bool) -> Record:
         """Write one partition's shards, and its keys unless repeats are already known."""
-        reading = self.source.with_key() if isinstance(self.source, StoreSource) else self.source
+        reading = keyed(self.source)
         repeats = Repeats.load(self.repeats_path(index)) if unique else None
         first = self.record(index, unique=False) if repeats else None
         passed = repeats.filter(self.directory / (first.keys if first else "")) if repeats else None
-        writer = ShardWriter(self.directory, index, self.shard_bytes)
+        names = self.splits.names if self.splits else ("",)
+        writers = {
+            name: ShardWriter(self.directory, index, self.shard_bytes, name) for name in names
+        }
         schema: pa.Schema | None = None
         rows = 0
         sizes: ListSizes = {}
@@ -134,22 +148,30 @@ class SealJob:
         ):
             for batch in reading.read(partition):
                 if reading.key:
-                    names = [batch.column(name) for name in reading.key]
-                    keys = encode_keys(names, reading.key)
+                    keys = _keys(batch, reading)
                     note_keys(keys)
                     batch = passed(batch, keys) if passed else batch
                 rows += batch.num_rows
-                if batch.schema.names != self.source.schema.names:
-                    batch = batch.select(self.source.schema.names)
-                batch = self._transformed(batch)
-                if schema is not None and not batch.schema.equals(schema):
-                    raise self._changed(schema, batch.schema)
-                schema = batch.schema
-                if batch.num_rows:
-                    writer.write(batch)
-                    sizes = joined([sizes, list_sizes(batch)])
-            shards = writer.finish()
+                for split, part in self._divided(batch, reading):
+                    part = self._transformed(part.select(self.source.schema.names))
+                    if schema is not None and not part.schema.equals(schema):
+                        raise self._changed(schema, part.schema)
+                    schema = part.schema
+                    if part.num_rows:
+                        writers[split].write(part)
+                        sizes = joined([sizes, list_sizes(part)])
+            shards = tuple(shard for writer in writers.values() for shard in writer.finish())
         return Record(rows, schema, shards, keys_name, sizes)
+
+    def _divided(
+        self, batch: pa.RecordBatch, reading: Source
+    ) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """A batch by split; before the transform, which need not keep the key."""
+        if self.splits is None:
+            yield "", batch
+            return
+        for split, chosen in self.splits.rows(_keys(batch, reading)).items():
+            yield split, batch.filter(chosen)
 
     def repair(self, manifest: Manifest, shard: Shard) -> None:
         """Set a damaged shard aside, and seal its partition again.

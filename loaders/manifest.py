@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from connector.digests import digest
-from connector.errors import CacheError
+from connector.errors import CacheError, OptionError
 
 FORMAT = 2
 """Version of shard files and manifests; another one is never served."""
@@ -19,13 +19,14 @@ FORMAT = 2
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One shard file: its name, rows, bytes, xxh3 checksum, and the source partition it is of."""
+    """One shard file: its name, rows, bytes, xxh3 checksum, and the source partition and split it is of."""
 
     name: str
     rows: int
     bytes: int
     checksum: str
     partition: int
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Manifest:
         version: the data version.
         schema: of every shard.
         key: columns of ``schema`` that name a row, where they are known.
-        shards: in order of source partition, then of rows.
+        shards: in order of source partition, then of split, then of rows.
+        splits: their names; none where rows are not divided.
     """
 
     seal: str
@@ -45,6 +47,18 @@ class Manifest:
     schema: pa.Schema
     key: tuple[str, ...]
     shards: tuple[Shard, ...]
+    splits: tuple[str, ...] = ()
+
+    def of_split(self, name: str) -> Manifest:
+        """The manifest with the shards of one split alone.
+
+        Raises:
+            OptionError: there is no such split.
+        """
+        if name not in self.splits:
+            known = f"they have {', '.join(self.splits)}" if self.splits else "seal with splits="
+            raise OptionError(f"the shards have no split {name!r}; {known}")
+        return replace(self, shards=tuple(each for each in self.shards if each.split == name))
 
     @property
     def rows(self) -> int:
@@ -70,6 +84,7 @@ class Manifest:
             "key": list(self.key),
             "columns": {item.name: str(item.type) for item in self.schema},
             "schema": schema_text(self.schema),
+            "splits": list(self.splits),
             "shards": [asdict(shard) for shard in self.shards],
         }
         return json.dumps(fields, indent=1).encode()
@@ -89,6 +104,7 @@ class Manifest:
                 schema=schema_of(found["schema"]),
                 key=tuple(found["key"]),
                 shards=tuple(Shard(**shard) for shard in found["shards"]),
+                splits=tuple(found["splits"]),
             )
             whole = found["format"] == FORMAT and found["rows"] == manifest.rows
         except (ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:

@@ -8,7 +8,7 @@ import multiprocessing.connection
 import os
 import pickle
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -22,10 +22,11 @@ from connector.scan import Partition
 from connector.source import Source
 from loaders import cache as caches
 from loaders.files import sweep, translated, write_once
-from loaders.job import Record, SealJob
+from loaders.job import Record, SealJob, keyed
 from loaders.manifest import FORMAT, Manifest, total_rows
 from loaders.repeats import find
 from loaders.shards import ShardedSource
+from loaders.splits import Splits
 from loaders.stats import CacheStats
 from loaders.transforms import Transform
 
@@ -42,6 +43,7 @@ def seal(
     cache: str | os.PathLike[str],
     version: str | None = None,
     max_age_seconds: float | None = None,
+    splits: Mapping[str, float] | None = None,
     processes: int = 1,
     shard_bytes: int = 64 << 20,
     progress: Progress | None = None,
@@ -57,12 +59,15 @@ def seal(
         cache: directory of all seals.
         version: names the state of the data; another name reads the source again.
         max_age_seconds: instead of a version: a seal begun within this time is used again.
+        splits: shares of the keys by name, such as ``{"train": 0.9, "test": 0.1}``, to be had by
+            ``split``. The source's key decides; other shares are another seal.
         processes: how many read and write partitions at once; 1 works in this process.
         shard_bytes: most bytes of column data in a shard.
         progress: see Progress.
 
     Raises:
-        OptionError: not exactly one of ``version`` and ``max_age_seconds``, or a value out of range.
+        OptionError: not exactly one of ``version`` and ``max_age_seconds``, a value out of range, or
+            splits of a source that has no key.
         CacheError: the directory cannot be written, or the transform not be fingerprinted.
         SchemaError: the transform returned different columns for different batches.
     """
@@ -80,14 +85,17 @@ def seal(
     if transform is not None and not isinstance(transform, Transform):
         transform = Transform(transform)
     code = transform.fingerprint if transform else ""
-    definition = digest("seal", FORMAT, source.fingerprint, source.schema, code)
+    divided = None if splits is None else Splits.parse(splits)
+    if divided and not keyed(source).key:
+        raise OptionError("splits go by the key of a row, and this source has none")
+    definition = digest("seal", FORMAT, source.fingerprint, source.schema, code, divided)
     root = Path(cache).expanduser().absolute() / definition
     if version is not None:
         directory = caches.seal_directory(root, digest(version))
     else:
         assert max_age_seconds is not None
         directory = caches.timed_directory(root, max_age_seconds)
-    job = SealJob(source, transform, directory, version or directory.name, shard_bytes)
+    job = SealJob(source, transform, directory, version or directory.name, shard_bytes, divided)
     return _Sealing(job, processes, progress).run()
 
 
@@ -147,7 +155,8 @@ class _Sealing:
         schema = job.check_schemas(ordered)
         key = job.source.key if set(schema.names).issuperset(job.source.key) else ()
         shards = tuple(shard for record in ordered for shard in record.shards)
-        mine = Manifest(job.name, job.version, schema, key, shards)
+        names = job.splits.names if job.splits else ()
+        mine = Manifest(job.name, job.version, schema, key, shards, names)
         path = job.directory / caches.MANIFEST
         stands = Manifest.from_json(write_once(path, mine.to_json()), path)
         named = {shard.name for shard in stands.shards}

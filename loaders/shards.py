@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -31,8 +32,9 @@ except ModuleNotFoundError as error:
 class ShardWriter:
     """Writes one partition's batches as shards near ``shard_bytes``; holds one shard at most."""
 
-    def __init__(self, directory: Path, partition: int, shard_bytes: int) -> None:
+    def __init__(self, directory: Path, partition: int, shard_bytes: int, split: str = "") -> None:
         self.shards: list[Shard] = []
+        self._split = split
         self._directory = directory
         self._partition = partition
         self._shard_bytes = shard_bytes
@@ -62,10 +64,12 @@ class ShardWriter:
             with pa.ipc.new_file(pa.PythonFile(sink, "w"), batch.schema) as writer:
                 writer.write_batch(batch)
             checksum = sink.sum.hexdigest()
-            name = f"{self._partition:05d}-{len(self.shards):04d}-{checksum}.arrow"
+            place = f"{self._partition:05d}-{self._split}{len(self.shards):04d}"
+            name = f"{place}-{checksum}.arrow"
             size = file.tell()
             publish(file, self._directory / name, replace=True)
-        self.shards.append(Shard(name, batch.num_rows, size, checksum, self._partition))
+        made = Shard(name, batch.num_rows, size, checksum, self._partition, self._split)
+        self.shards.append(made)
 
 
 class _Checksummed:
@@ -135,19 +139,35 @@ class ShardPartition(Partition):
 
 @dataclass(frozen=True)
 class ShardedSource:
-    """Sealed shards as a Source, one partition a shard.
+    """Sealed shards, or one split of them, as a Source, one partition a shard.
 
     Every shard's size and checksum are verified when it is first opened in a process; a damaged one
     is set aside and rebuilt from where it came.
     """
 
     directory: Path
-    manifest: Manifest
+    sealed: Manifest
     origin: Origin | None = field(default=None, repr=False, compare=False)
-    sealed: CacheStats = field(default=CacheStats(), repr=False, compare=False)
+    seen: CacheStats = field(default=CacheStats(), repr=False, compare=False)
+    split_name: str | None = None
     batch_rows: int = 16_384
     batch_bytes: int = 32 << 20
     _verified: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The shards that are read."""
+        return self.sealed if self.split_name is None else self.sealed.of_split(self.split_name)
+
+    def split(self, name: str) -> ShardedSource:
+        """The rows of one of the splits that were sealed.
+
+        Raises:
+            OptionError: there is no such split.
+        """
+        found = replace(self, split_name=name)
+        found.manifest  # noqa: B018  refuses an unknown name here
+        return found
 
     @property
     def schema(self) -> pa.Schema:
@@ -169,7 +189,7 @@ class ShardedSource:
     @property
     def stats(self) -> CacheStats:
         """What the cache did so far."""
-        return with_events(self.sealed, self.directory)
+        return with_events(self.seen, self.directory)
 
     def partitions(self) -> Sequence[Partition]:
         return [ShardPartition(i, shard.name) for i, shard in enumerate(self.manifest.shards)]
@@ -191,7 +211,7 @@ class ShardedSource:
         except ShardCorruptError:
             if self.origin is None:
                 raise
-            self.origin.repair(self.manifest, shard)
+            self.origin.repair(self.sealed, shard)
             return self._map(shard)
 
     def _map(self, shard: Shard) -> pa.RecordBatch:
