@@ -47,6 +47,15 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsKey(Protocol):
+    """A source that can read its key along with the columns that were asked for."""
+
+    def with_key(self) -> Source:
+        """The same source, with the columns of its key."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RowRange(Partition):
     """Rows ``start`` to ``stop`` of a table in memory."""

@@ -16,8 +16,7 @@ import pyarrow as pa
 from connector.codecs import encode_keys
 from connector.errors import CacheError, PlanExpiredError, SchemaError, ShardCorruptError
 from connector.scan import Partition
-from connector.source import Source
-from connector.store import StoreSource
+from connector.source import Source, SupportsKey
 from loaders import cache as caches
 from loaders.files import private_file, publish, translated, write_once
 from loaders.list_sizes import ListSizes, fits, fixed, joined, list_sizes
@@ -71,7 +70,7 @@ class Record:
 
 def keyed(source: Source) -> Source:
     """The source, with its key columns if it can read them."""
-    return source.with_key() if isinstance(source, StoreSource) else source
+    return source.with_key() if isinstance(source, SupportsKey) else source
 
 
 def _keys(batch: pa.RecordBatch, source: Source) -> pa.Array:

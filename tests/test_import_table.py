@@ -50,7 +50,7 @@ ROOMS = [  # the first that matches holds
         "aerospike",
         "aerospike_helpers",
     ),
-    room("connector/lake.py", *COLUMNS, "connector", "fsspec", "deltalake"),
+    room("connector/lake/", *COLUMNS, "connector", "fsspec", "deltalake"),
     room("connector/progress.py", *COLUMNS, "connector", "rich"),
     room("connector/rejects.py", *COLUMNS, "connector", "fsspec"),
     room("connector/", *COLUMNS, "connector"),

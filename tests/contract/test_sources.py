@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from contract.rows import SCHEMA, as_table, in_order, people, put
+from deltalake import write_deltalake
+from pyarrow import feather
 from servers import Server
 
 from connector import (
@@ -23,6 +27,7 @@ from connector import (
     open_store,
     read_all,
 )
+from connector.lake import LakeSource
 
 Make = Callable[[int, int], Source]
 
@@ -56,14 +61,48 @@ def _tabled(count: int, parts: int) -> Source:
     return TableSource(table.replace_schema_metadata({"a": "b"}), parts, ("id",), batch_rows=50)
 
 
+def _lake(directory: Path, format: str) -> Make:
+    def make(count: int, parts: int) -> Source:
+        place = directory / f"{count}.{parts}"
+        rows = pa.Table.from_batches([people(count)])
+        if format == "delta":
+            write_deltalake(place, rows, mode="overwrite")
+        else:
+            place.mkdir(exist_ok=True)
+            half = count // 2
+            for i, part in enumerate((rows.slice(0, half), rows.slice(half))):
+                if format == "parquet":
+                    pq.write_table(part, place / f"{i}.parquet", row_group_size=40)
+                else:
+                    feather.write_feather(part, str(place / f"{i}.arrow"), chunksize=40)
+        return LakeSource(str(place), parts=parts, row_key=("id",), batch_rows=50)
+
+    return make
+
+
 def _mapped(inner: Make) -> Make:
     return lambda count, parts: MappedSource(inner(count, parts), same, SCHEMA, "1")
 
 
-@pytest.fixture(params=["memory", "valkey", "redis", "table", "mapped table", "mapped store"])
-def make(request: pytest.FixtureRequest, table: str) -> Iterator[Make]:
+@pytest.fixture(
+    params=[
+        "memory",
+        "valkey",
+        "redis",
+        "table",
+        "mapped table",
+        "mapped store",
+        "parquet",
+        "arrow",
+        "delta",
+    ]
+)
+def make(request: pytest.FixtureRequest, table: str, tmp_path: Path) -> Iterator[Make]:
     """Makes a source of this kind, of so many rows, in about so many parts."""
     kind = request.param
+    if kind in ("parquet", "arrow", "delta"):
+        yield _lake(tmp_path, kind)
+        return
     if kind in ("valkey", "redis"):
         with open_store(request.getfixturevalue(f"{kind}_server").url) as store:
             yield _stored(store, table)
