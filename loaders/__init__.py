@@ -10,15 +10,15 @@ from loaders.stats import CacheStats
 from loaders.transforms import Transform
 
 if TYPE_CHECKING:
-    from loaders.pytorch import SourceDataset
+    from loaders.pytorch import RowDataset, SourceDataset
 
-__all__ = ["CacheStats", "ShardedSource", "SourceDataset", "Transform", "seal"]
+__all__ = ["CacheStats", "RowDataset", "ShardedSource", "SourceDataset", "Transform", "seal"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only when its dataset is asked for."""
-    if name == "SourceDataset":
-        from loaders.pytorch import SourceDataset
+    """Import torch only when a dataset of it is asked for."""
+    if name in ("RowDataset", "SourceDataset"):
+        from loaders import pytorch
 
-        return SourceDataset
+        return getattr(pytorch, name)
     raise AttributeError(f"module 'loaders' has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
 
@@ -76,37 +76,34 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a batch that lies in one group.
+    """A part of a batch that lies in shards that are open together.
 
     Attributes:
-        start: its first place in the group.
-        stop: the place behind its last.
+        rows: which of their rows, counted over the shards, in the batch's order.
         arrays: where the values of each column in the buffer go.
         apart: for each other column, the rows of the batch so far, to which these are added.
     """
 
-    start: int
-    stop: int
+    rows: Places
     arrays: dict[str, Array]
     apart: dict[str, list[pa.Array]]
 
 
-class OpenGroup:
-    """A group's shards, mapped, and its permutation."""
+class OpenShards:
+    """Shards whose rows are numbered through; each is mapped when a row of it is first wanted."""
 
-    def __init__(self, shards: ShardedSource, order: Order, group: Group, layout: Layout) -> None:
-        self._batches = [shards.open(index).select(list(layout.columns)) for index in group.shards]
-        self._bounds = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
-        self._views = [
-            {name: view(name, batch[name]) for name in layout.columns if name not in layout.apart}
-            for batch in self._batches
-        ]
-        self._permutation = order.permutation(group)
+    def __init__(self, shards: ShardedSource, numbers: Sequence[int], layout: Layout) -> None:
+        self._shards = shards
+        self._numbers = numbers
         self._layout = layout
+        rows = [shards.manifest.shards[number].rows for number in numbers]
+        self._bounds = np.cumsum([0, *rows])
+        self._mapped: dict[int, pa.RecordBatch] = {}
+        self._views: dict[int, dict[str, Array | None]] = {}
 
     def fill(self, pieces: Sequence[Piece]) -> None:
         """Gather the rows of all pieces, a column at a time, so that a column stays in the cache."""
-        plans = [self._plan(piece) for piece in pieces]
+        plans = [self._plan(piece.rows) for piece in pieces]
         for name in pieces[0].arrays:
             for piece, (back, parts) in zip(pieces, plans, strict=True):
                 self._fill_column(name, piece.arrays[name], back, parts)
@@ -115,11 +112,8 @@ class OpenGroup:
                 found = pa.concat_arrays([self._taken(i, name, local) for i, _, local in parts])
                 piece.apart[name].append(found.take(pa.array(back)))
 
-    def _plan(self, piece: Piece) -> tuple[Places, list[tuple[int, slice, Places]]]:
-        """For a piece: its rows shard by shard, and how they go back into the piece's order."""
-        places = slice(piece.start, piece.stop)
-        permutation = self._permutation
-        rows = np.arange(piece.start, piece.stop) if permutation is None else permutation[places]
+    def _plan(self, rows: Places) -> tuple[Places, list[tuple[int, slice, Places]]]:
+        """The rows shard by shard, and how they go back into their order."""
         ascending = np.argsort(rows)
         rows = rows[ascending]
         back = np.empty_like(ascending)
@@ -130,7 +124,20 @@ class OpenGroup:
             for i, (first, last) in enumerate(itertools.pairwise(cuts))
             if first < last
         ]
+        for i, _, _ in parts:
+            self._open(i)
         return back, parts
+
+    def _open(self, i: int) -> None:
+        if i in self._mapped:
+            return
+        batch = self._shards.open(self._numbers[i]).select(list(self._layout.columns))
+        self._mapped[i] = batch
+        self._views[i] = {
+            name: view(name, batch[name])
+            for name in self._layout.columns
+            if name not in self._layout.apart
+        }
 
     def _fill_column(
         self, name: str, array: Array, back: Places, parts: list[tuple[int, slice, Places]]
@@ -148,7 +155,7 @@ class OpenGroup:
         run.take(back, 0, array, "clip")
 
     def _taken(self, i: int, name: str, local: Places) -> pa.Array:
-        found = self._batches[i][name].take(pa.array(local))
+        found = self._mapped[i][name].take(pa.array(local))
         return found.dictionary_decode() if pa.types.is_dictionary(found.type) else found
 
 
@@ -171,7 +178,7 @@ def gathered(
     Yields:
         The buffer's owner, the columns apart from it, and the number of rows.
     """
-    opened: dict[int, OpenGroup] = {}
+    opened: dict[int, tuple[OpenShards, Places | None]] = {}
     for together in _together(spans):
         made: list[tuple[Any, dict[str, list[pa.Array]], int]] = []
         pieces: dict[Group, list[Piece]] = {}
@@ -183,16 +190,34 @@ def gathered(
             at = 0
             for group, begin, end in order.pieces(start, stop):
                 part = {name: array[at : at + end - begin] for name, array in arrays.items()}
-                pieces.setdefault(group, []).append(Piece(begin, end, part, apart))
+                rows = np.arange(begin, end)
+                pieces.setdefault(group, []).append(Piece(rows, part, apart))
                 at += end - begin
         opened = {
-            group.index: opened.get(group.index) or OpenGroup(shards, order, group, layout)
+            group.index: opened.get(group.index)
+            or (OpenShards(shards, group.shards, layout), order.permutation(group))
             for group in pieces
         }
         for group, some in pieces.items():
-            opened[group.index].fill(some)
-        for owner, apart, rows in made:
-            yield owner, _finished(layout, apart), rows
+            there, permutation = opened[group.index]
+            if permutation is not None:
+                some = [replace(piece, rows=permutation[piece.rows]) for piece in some]
+            there.fill(some)
+        for owner, apart, count in made:
+            yield owner, _finished(layout, apart), count
+
+
+def rows_of(
+    opened: OpenShards,
+    rows: Places,
+    layout: Layout,
+    allocate: Callable[[int], tuple[Any, Buffer]],
+) -> tuple[Any, dict[str, Apart]]:
+    """One batch of some rows, as ``gathered`` has them: the buffer's owner, and the columns apart from it."""
+    owner, buffer = allocate(layout.nbytes(len(rows)))
+    apart: dict[str, list[pa.Array]] = {name: [] for name in layout.apart}
+    opened.fill([Piece(rows, layout.arrays(buffer, len(rows)), apart)])
+    return owner, _finished(layout, apart)
 
 
 def _finished(layout: Layout, apart: dict[str, list[pa.Array]]) -> dict[str, Apart]:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Protocol
 import pyarrow as pa
 
 from connector.batching import capped
-from connector.errors import MissingDependencyError, ShardCorruptError
+from connector.errors import MissingDependencyError, SchemaError, ShardCorruptError
 from connector.scan import Partition
 from loaders.files import private_file, publish, translated
 from loaders.list_sizes import as_fixed
@@ -190,6 +190,19 @@ class ShardedSource:
     def stats(self) -> CacheStats:
         """What the cache did so far."""
         return with_events(self.seen, self.directory)
+
+    def chosen(self, columns: Sequence[str] | None) -> pa.Schema:
+        """The schema of some columns, in order; None for all.
+
+        Raises:
+            SchemaError: there is no such column.
+        """
+        names = self.schema.names if columns is None else columns
+        if missing := [name for name in names if name not in self.schema.names]:
+            raise SchemaError(
+                f"the shards have no column {missing[0]!r}; they have {', '.join(self.schema.names)}"
+            )
+        return pa.schema([self.schema.field(name) for name in names])
 
     def partitions(self) -> Sequence[Partition]:
         return [ShardPartition(i, shard.name) for i, shard in enumerate(self.manifest.shards)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql.datasource import DataSourceReader, InputPartition
@@ -28,9 +29,18 @@ class SourceReader(DataSourceReader):
         """Plan once, on the driver."""
         return [InputPartition(part) for part in self._source.partitions()]
 
-    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+    def read(self, partition: InputPartition | None) -> Iterator[pa.RecordBatch]:
         """Read one partition, in a task."""
-        if partition.value is None:  # Spark's stand-in for a plan without partitions
+        part = part_of(partition)
+        if part is None:
             return
-        for batch in self._source.read(partition.value):
+        for batch in self._source.read(part):
             yield fit(batch, self._schema)
+
+
+def part_of(partition: InputPartition | None) -> Any:
+    """What a task is to read; None where the plan has no partitions.
+
+    Spark has a stand-in for those: Spark 4.0 None, later ones a partition of None.
+    """
+    return None if partition is None else partition.value

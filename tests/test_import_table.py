@@ -58,7 +58,7 @@ ROOMS = [  # the first that matches holds
     room("spark_ext/discovery/kvlake_startup/", "spark_ext", "py4j"),
     room("spark_ext/pushdown/activation.py", "py4j", "pyspark"),
     room("spark_ext/", *COLUMNS, "spark_ext", "connector", *STORES, "pyspark"),
-    room("loaders/pytorch.py", *COLUMNS, "loaders", "connector", "fsspec", "torch"),
+    room("loaders/pytorch/", *COLUMNS, "loaders", "connector", "fsspec", "torch"),
     room("loaders/tfdata.py", *COLUMNS, "loaders", "connector", "fsspec", "tensorflow"),
     room("loaders/spark.py", *COLUMNS, "loaders", "connector", "fsspec", "pyspark"),
     room("loaders/", *COLUMNS, "loaders", "connector", "fsspec", "xxhash"),
@@ -122,7 +122,7 @@ def test_a_module_imports_what_its_room_may(path: str) -> None:
         ("spark_ext/reader.py", "from loaders.seal import seal", ["loaders"]),
         ("loaders/seal.py", "import torch", ["torch"]),
         ("loaders/seal.py", "import spark_ext.reader", ["spark_ext"]),
-        ("loaders/pytorch.py", "import torch.utils.data", []),
+        ("loaders/pytorch/dataset.py", "import torch.utils.data", []),
     ],
 )
 def test_what_the_table_refuses(path: str, text: str, wrong: list[str]) -> None:

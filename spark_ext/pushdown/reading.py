@@ -11,10 +11,10 @@ from pyspark.sql.types import StructType
 
 from connector.errors import SchemaError
 from connector.filters import Filter, all_of, bind, columns_of, conjuncts, parse_filter
-from connector.scan import KeyList, Partition, Scan
+from connector.scan import KeyList, Scan
 from spark_ext.pool import PooledSource
 from spark_ext.pushdown.request import Request
-from spark_ext.reader import SourceReader
+from spark_ext.reader import SourceReader, part_of
 from spark_ext.types import spark_type
 
 
@@ -71,9 +71,9 @@ class CountReader(SourceReader):
         super().__init__(source, schema)
         self._counted = source
 
-    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
-        part: Partition | None = partition.value
-        rows = 0 if part is None else self._counted.count(part)  # None: a table without partitions
+    def read(self, partition: InputPartition | None) -> Iterator[pa.RecordBatch]:
+        part = part_of(partition)
+        rows = 0 if part is None else self._counted.count(part)
         yield pa.RecordBatch.from_arrays([pa.array([rows], pa.int64())], schema=self._schema)
 
 

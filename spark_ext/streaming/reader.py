@@ -13,6 +13,7 @@ from connector.redis.streams.log import StreamLog
 from connector.redis.streams.state import Position, StreamState
 from connector.scan import Scan
 from spark_ext.messages import concise
+from spark_ext.reader import part_of
 from spark_ext.streaming.versions import (
     ReadAllAvailable,
     ReadLimit,
@@ -91,9 +92,12 @@ class StreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             return []
         return [InputPartition(part) for part in self._log.partitions(self._at, self._parts)]
 
-    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+    def read(self, partition: InputPartition | None) -> Iterator[pa.RecordBatch]:
         """Read one partition, in a task."""
-        for batch in self._log.read(self._scan, partition.value):
+        part = part_of(partition)
+        if part is None:
+            return
+        for batch in self._log.read(self._scan, part):
             yield fit(batch, self._schema)
 
     @concise

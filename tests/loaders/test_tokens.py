@@ -53,7 +53,7 @@ def loaded(dataset: SourceDataset, workers: int) -> Iterator[dict[str, Any]]:
     queues = []
     for worker in range(workers):
         info = SimpleNamespace(id=worker, num_workers=workers)
-        with mock.patch("loaders.pytorch.get_worker_info", return_value=info):
+        with mock.patch("loaders.pytorch.dataset.get_worker_info", return_value=info):
             queues.append(list(dataset))
     rounds = itertools.zip_longest(*queues)
     return (batch for batches in rounds for batch in batches if batch is not None)
@@ -229,19 +229,21 @@ def test_tokens_of_something_else_are_refused(shards: ShardedSource, tmp_path: P
 def test_a_workers_state_is_for_that_worker(shards: ShardedSource) -> None:
     dataset = made(shards)
     info = SimpleNamespace(id=1, num_workers=2)
-    with mock.patch("loaders.pytorch.get_worker_info", return_value=info):
+    with mock.patch("loaders.pytorch.dataset.get_worker_info", return_value=info):
         next(iter(dataset))
         state = dataset.state_dict()
     with pytest.raises(TokenMismatchError, match="state of one worker"):
         made(shards).load_state_dict(state)
     for changed in ({"id": 0, "num_workers": 2}, {"id": 1, "num_workers": 3}):
         with (
-            mock.patch("loaders.pytorch.get_worker_info", return_value=SimpleNamespace(**changed)),
+            mock.patch(
+                "loaders.pytorch.dataset.get_worker_info", return_value=SimpleNamespace(**changed)
+            ),
             pytest.raises(TokenMismatchError, match="token_at"),
         ):
             made(shards).load_state_dict(state)
     with (
-        mock.patch("loaders.pytorch.get_worker_info", return_value=info),
+        mock.patch("loaders.pytorch.dataset.get_worker_info", return_value=info),
         pytest.raises(TokenMismatchError, match="batch_size=16, and here it is 8"),
     ):
         made(shards, batch_size=8).load_state_dict(state)

@@ -158,6 +158,14 @@ def test_a_join_asks_for_the_keys_of_its_small_side_alone(
         assert looked_up(redis_server, joined.collect) == 3
 
 
+def test_keys_that_nothing_can_have_make_a_plan_without_partitions(
+    spark: SparkSession, stored: str, table: str
+) -> None:
+    df = load(spark, stored, table, filter="k = 'k1'")
+    assert df.where("k = 'k2'").collect() == []
+    assert df.where("k = 'k2'").count() == 0
+
+
 @ON_REDIS
 def test_a_key_by_name_is_looked_up(redis_server: Server, df: DataFrame) -> None:
     some = df.where("k IN ('k1', 'k2', 'nobody')").select("v")

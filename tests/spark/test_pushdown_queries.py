@@ -53,7 +53,8 @@ def test_the_same_rows_with_pushdown_without_and_in_plain_spark(
     @settings(max_examples=wanted, database=None)
     @given(case=cases())
     def compare(case: Case) -> None:
-        expected = answer(replace(case, limit=None), plain, pushdown="off").rows
+        whole = answer(replace(case, limit=None), plain, pushdown="off")
+        expected = whole.rows
         on = answer(case, stored, pushdown="auto")
         off = answer(case, stored, pushdown="off")
         wrong = {
@@ -61,15 +62,19 @@ def test_the_same_rows_with_pushdown_without_and_in_plain_spark(
             for way, found in (("auto", on), ("off", off))
             if (why := difference(found.rows, expected, case.limit))
         }
+        assert on.refused == off.refused == whole.refused
         assert not wrong, f"pushdown and what is wrong with the rows: {wrong}"
         assert not pushed(off.plan)
         kinds = pushed(on.plan)
-        seen.update(kinds, asked=1, pushed=bool(kinds), found=bool(expected))
+        seen.update(
+            kinds, asked=1, pushed=bool(kinds), found=bool(expected), refused=bool(whole.refused)
+        )
 
     compare()
     asked = seen["asked"]
     print(f"{asked} queries; how many returned rows and had something pushed: {seen}")
     least = {"found": 0.5, "pushed": 0.5, "columns": 0.4, "filter": 0.25}
     least |= {"limit": 0.02, "count": 0.02, "keys": 0.02}
+    assert seen["refused"] <= 0.02 * asked, f"Spark refuses too many of {asked} queries: {seen}"
     rare = {kind for kind, share in least.items() if seen[kind] < int(share * asked)}
     assert not rare, f"too few of {asked} queries return rows, or have something pushed: {seen}"

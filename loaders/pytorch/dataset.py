@@ -6,33 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
 
-from connector.errors import (
-    CacheError,
-    MissingDependencyError,
-    OptionError,
-    SchemaError,
-    TokenMismatchError,
-)
-from loaders.convert import Ragged
+from connector.errors import OptionError, TokenMismatchError
 from loaders.epochs import CELLS, Readers, SharedEpoch
-from loaders.gather import Apart, Buffer, Layout, gathered
+from loaders.gather import Layout, gathered
 from loaders.order import Order, Shuffle
 from loaders.place import Last, Place, Steps
+from loaders.pytorch.batches import Batch, own_buffer, shared_buffer, unpacked
+from loaders.pytorch.ranks import check_ranks, rank_and_world
+from loaders.pytorch.rows import SampleDataset
 from loaders.reading import Reading, is_part
 from loaders.shards import ShardedSource
 from loaders.tokens import Token
-
-try:
-    import torch
-    import torch.distributed as dist
-    from torch.utils.data import IterableDataset, get_worker_info
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        "SourceDataset needs PyTorch: pip install 'kvlake[torch]'"
-    ) from error
 
 
 class SourceDataset(IterableDataset[dict[str, Any]]):
@@ -74,23 +61,17 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         columns: Sequence[str] | None = None,
         ranks: tuple[int, int] | None = None,
     ) -> None:
-        missing = [name for name in columns or () if name not in shards.schema.names]
-        if missing:
-            raise SchemaError(
-                f"the shards have no column {missing[0]!r}; they have {', '.join(shards.schema.names)}"
-            )
-        names = shards.schema.names if columns is None else columns
         self.shards = shards
         self.batch_size = batch_size
         self.last: Last = last
-        self._layout = Layout.of(pa.schema([shards.schema.field(name) for name in names]))
+        self._layout = Layout.of(shards.chosen(columns))
         self._order = Order(
             tuple(shard.rows for shard in shards.manifest.shards), shuffle, seed, 0, shuffle_rows
         )
         Steps(shards.rows, batch_size, last=last)  # refuses bad arguments here, not in a worker
         self._ranks = ranks
         if ranks is None:
-            _check_ranks(shards)
+            check_ranks(shards)
         self._cells = torch.zeros(CELLS, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._resumed: Reading | None = None  # in a worker, where StatefulDataLoader has it go on
         self._reading: Reading | None = None
@@ -115,6 +96,14 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         return self._steps(self._shared.began[1]).batches(self._place.rank)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (batch for batch, _ in self.counted())
+
+    def samples(self) -> SampleDataset:
+        """The same rows one by one, as dicts of a value for each column."""
+        return SampleDataset(self)
+
+    def counted(self) -> Iterator[tuple[dict[str, Any], int]]:
+        """Begin an iteration: its batches, each with the number of its rows."""
         worker = get_worker_info()
         place = self._place
         epoch, first = self._shared.take(worker.id if worker else None, place.workers)
@@ -127,19 +116,16 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         self._reading = reading
         return self._batches(reading, shared=worker is not None)
 
-    def _batches(self, reading: Reading, *, shared: bool) -> Iterator[dict[str, Any]]:
-        allocate = _shared_buffer if shared else _buffer
+    def _batches(self, reading: Reading, *, shared: bool) -> Iterator[tuple[dict[str, Any], int]]:
+        allocate = shared_buffer if shared else own_buffer
         order = replace(self._order, epoch=reading.epoch)
         todo = reading.todo
         spans = (reading.steps.span(step, reading.place.rank) for step in todo)
         batches = gathered(self.shards, order, spans, self._layout, allocate)
         for step, (buffer, apart, rows) in zip(todo, batches, strict=True):
             reading.done = step + 1
-            yield (
-                _Batch(buffer, self._layout, rows, apart)
-                if shared
-                else _unpacked(buffer, self._layout, rows, apart)
-            )
+            made = Batch if shared else unpacked
+            yield made(buffer, self._layout, rows, apart), rows
         reading.done = reading.steps.count
 
     def state_dict(self) -> dict[str, Any]:
@@ -223,7 +209,7 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
 
     @property
     def _place(self) -> Place:
-        rank, world = self._ranks or _rank() or (0, 1)
+        rank, world = self._ranks or rank_and_world() or (0, 1)
         worker = get_worker_info()
         return Place(rank, world, worker.id, worker.num_workers) if worker else Place(rank, world)
 
@@ -233,82 +219,4 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
 
     def __getstate__(self) -> dict[str, Any]:
         # A spawned worker does not know torch.distributed: it takes the rank along.
-        return {**self.__dict__, "_ranks": self._ranks or _rank()}
-
-
-class _Batch(dict[str, Any]):
-    """A worker's batch: a dict that goes to the parent as one buffer instead of one per column."""
-
-    def __init__(
-        self, buffer: torch.Tensor, layout: Layout, rows: int, apart: Mapping[str, Apart]
-    ) -> None:
-        super().__init__(_unpacked(buffer, layout, rows, apart))
-        self._packed = (buffer, layout, rows)
-        self._own = dict(self)
-
-    def __copy__(self) -> _Batch:
-        # default_convert copies a batch and updates the copy with what it made of each value.
-        twin = _Batch.__new__(_Batch, self)
-        dict.update(twin, self)
-        twin._packed, twin._own = self._packed, self._own
-        return twin
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        _, layout, _ = self._packed
-        tensors = self._own.keys() - layout.apart.keys()
-        untouched = self.keys() == self._own.keys() and all(
-            self[name] is self._own[name] for name in tensors
-        )
-        if not untouched:  # a collate function put something else in
-            return dict, (dict(self),)
-        return _unpacked, (*self._packed, {name: self[name] for name in layout.apart})
-
-
-def _unpacked(
-    buffer: torch.Tensor, layout: Layout, rows: int, apart: Mapping[str, Apart]
-) -> dict[str, Any]:
-    arrays = layout.arrays(buffer.numpy(), rows)
-    return {
-        name: _tensors(apart[name]) if name in apart else torch.from_numpy(arrays[name])
-        for name in layout.columns
-    }
-
-
-def _tensors(column: Apart) -> Apart:
-    if isinstance(column, Ragged) and isinstance(column.values, np.ndarray):
-        return Ragged(
-            *map(torch.tensor, column)
-        )  # copies, as Arrow's memory is not to be written to
-    return column
-
-
-def _buffer(size: int) -> tuple[torch.Tensor, Buffer]:
-    buffer = torch.empty(size, dtype=torch.uint8)
-    return buffer, buffer.numpy()
-
-
-def _shared_buffer(size: int) -> tuple[torch.Tensor, Buffer]:
-    # As torch's own default_collate does: share_memory_ would allocate twice and copy.
-    storage = torch.UntypedStorage._new_shared(max(size, 1))  # type: ignore[no-untyped-call]
-    buffer = torch.empty(0, dtype=torch.uint8).set_(storage)[:size]
-    return buffer, buffer.numpy()
-
-
-def _rank() -> tuple[int, int] | None:
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return None
-
-
-def _check_ranks(shards: ShardedSource) -> None:
-    """Refuse ranks that would read different shards: their batches would not be of one order."""
-    if _rank() is None:
-        return
-    found: list[str] = [""] * dist.get_world_size()
-    dist.all_gather_object(found, shards.fingerprint)
-    others = [rank for rank, each in enumerate(found) if each != shards.fingerprint]
-    if others:
-        raise CacheError(
-            f"ranks {others} have other shards than rank {dist.get_rank()}: seal with the same source, "
-            f"transform and version everywhere, or into a directory that all share"
-        )
+        return {**self.__dict__, "_ranks": self._ranks or rank_and_world()}
