@@ -1,89 +1,107 @@
-"""What all processes that read one dataset know of its epoch: its number, and where it was resumed."""
+"""The epochs of sealed shards, for whatever framework takes their batches."""
 
 from __future__ import annotations
 
-from enum import IntEnum
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from connector.errors import OptionError
-
-_CHOSEN, _EPOCH, _FIRST, _READERS, _RESUMED, _RESUMED_EPOCH, _RESUMED_AT, _TAKEN = range(8)
-_MOST_WORKERS = 1024
-
-CELLS = _TAKEN + _MOST_WORKERS
-"""Length of the array of a SharedEpoch."""
-
-
-class Readers(IntEnum):
-    """Who makes an iteration."""
-
-    PARENT = 0
-    WORKERS = 1
-    RESUMED_WORKERS = 2
-    """Workers that each go on from a place of their own."""
+from loaders.gather import Apart, Buffer, Layout, gathered
+from loaders.order import Order, Shuffle
+from loaders.place import Last, Place, Steps
+from loaders.reading import Reading
+from loaders.shards import ShardedSource
+from loaders.tokens import Token
 
 
-class SharedEpoch:
-    """An epoch's number and its first position, in memory that a dataset's workers share.
+@dataclass(frozen=True)
+class Epochs:
+    """Which rows are in which batch of which rank, in every epoch.
 
-    A place to resume counts for the next iteration alone. Workers begin that when they like, so each
-    notes for itself which place it has taken; there is no need for a lock.
-
-    Args:
-        cells: shape (CELLS,), zeros at first.
+    Attributes:
+        shards: where the rows are.
+        order: of the first epoch.
+        layout: of a batch.
+        batch_size: most rows in a batch.
+        last: see loaders.place.Steps.
     """
 
-    def __init__(self, cells: NDArray[np.int64]) -> None:
-        self._cells = cells
+    shards: ShardedSource
+    order: Order
+    layout: Layout
+    batch_size: int
+    last: Last
 
-    @property
-    def began(self) -> tuple[int, int]:
-        """The latest iteration's epoch and first position; until it begins, those that it will have."""
-        return int(self._cells[_EPOCH]), int(self._cells[_FIRST])
-
-    @property
-    def readers(self) -> Readers:
-        """Who makes the latest iteration."""
-        return Readers(self._cells[_READERS])
-
-    def choose(self, epoch: int) -> None:
-        """Have the next iteration be of this epoch: all of it, unless a place in it is to be resumed."""
-        cells = self._cells
-        cells[_CHOSEN] = epoch
-        cells[_READERS] = Readers.PARENT
-        if cells[_RESUMED_EPOCH] != epoch:
-            cells[_RESUMED] = 0
-        if not cells[_RESUMED]:
-            cells[[_EPOCH, _FIRST]] = epoch, 0
-
-    def resume(self, epoch: int, position: int) -> None:
-        """Have the next iteration begin there."""
-        cells = self._cells
-        cells[[_RESUMED_EPOCH, _RESUMED_AT]] = epoch, position
-        self.begin(epoch, position, Readers.PARENT)
-        cells[_RESUMED] = 1 + cells[_TAKEN:].max(initial=cells[_RESUMED])
-
-    def take(self, worker: int | None = None, workers: int = 1) -> tuple[int, int]:
-        """The epoch and the first position of an iteration in one of some workers, or in the parent.
+    @classmethod
+    def of(
+        cls,
+        shards: ShardedSource,
+        *,
+        batch_size: int,
+        shuffle: Shuffle = "none",
+        seed: int = 0,
+        shuffle_rows: int = 2**18,
+        last: Last = "uneven",
+        columns: Sequence[str] | None = None,
+    ) -> Epochs:
+        """Check what a user wrote; see SourceDataset.
 
         Raises:
-            OptionError: there are more workers than anyone has.
+            OptionError: an argument is out of range.
+            SchemaError: there is no such column, or its type has no array.
         """
-        if workers > _MOST_WORKERS:
-            raise OptionError(f"a dataset has at most {_MOST_WORKERS} workers, not {workers}")
-        cells = self._cells
-        resumed = int(cells[_RESUMED])
-        if worker is None:
-            cells[_RESUMED] = 0
-        elif resumed == cells[_TAKEN + worker]:
-            resumed = 0
-        else:  # also for workers that other iterations may have beside these
-            cells[[_TAKEN + worker, *range(_TAKEN + workers, CELLS)]] = resumed
-        epoch, first = cells[[_RESUMED_EPOCH, _RESUMED_AT]] if resumed else (cells[_CHOSEN], 0)
-        return int(epoch), int(first)
+        rows = tuple(shard.rows for shard in shards.manifest.shards)
+        order = Order(rows, shuffle, seed, 0, shuffle_rows)
+        Steps(order.rows, batch_size, last=last)
+        return cls(shards, order, Layout.of(shards.chosen(columns)), batch_size, last)
 
-    def begin(self, epoch: int, first: int, readers: Readers) -> None:
-        """Begin an iteration; one that is made by workers by each of them, in the same words."""
-        self._cells[[_EPOCH, _FIRST, _READERS]] = epoch, first, readers
+    def reading(self, epoch: int, first: int, place: Place) -> Reading:
+        """An iteration over one epoch, from a position on."""
+        steps = Steps(self.order.rows, self.batch_size, place.world, self.last, first)
+        return Reading(epoch, steps, place)
+
+    def batches(
+        self, reading: Reading, allocate: Callable[[int], tuple[Any, Buffer]]
+    ) -> Iterator[tuple[Any, dict[str, Apart], int]]:
+        """What is left of an iteration, which notes what was handed out; see ``gathered``."""
+        order = replace(self.order, epoch=reading.epoch)
+        todo = reading.todo
+        spans = (reading.steps.span(step, reading.place.rank) for step in todo)
+        found = gathered(self.shards, order, spans, self.layout, allocate)
+        for step, batch in zip(todo, found, strict=True):
+            reading.done = step + 1
+            yield batch
+        reading.done = reading.steps.count
+
+    def token(self, epoch: int, position: int) -> Token:
+        """The token of a position."""
+        order = self.order
+        return Token(
+            self.shards.fingerprint, order.shuffle, order.seed, order.shuffle_rows, epoch, position
+        )
+
+    def token_after(self, reading: Reading, batches: int) -> Token:
+        """The token after so many batches of the reading's rank; every rank is taken to have had as many.
+
+        Raises:
+            OptionError: the iteration has fewer.
+        """
+        steps = reading.steps
+        most = steps.batches(reading.place.rank)
+        if not 0 <= batches <= most:
+            raise OptionError(
+                f"this rank has {most} batches from position {steps.first} of epoch {reading.epoch} on, not "
+                f"{batches}: count those since the iteration began"
+            )
+        return self.token(reading.epoch, steps.start(steps.count if batches == most else batches))
+
+    def resumed(self, state: Mapping[str, Any]) -> Token:
+        """The token that a user kept.
+
+        Raises:
+            TokenMismatchError: it is of other data, or of another transform or order.
+        """
+        token = Token.from_dict(state)
+        token.check(self.token(0, 0), self.order.rows)
+        return token

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from connector.errors import OptionError, TokenMismatchError
-from loaders.epochs import CELLS, Readers, SharedEpoch
-from loaders.gather import Layout, gathered
-from loaders.order import Order, Shuffle
-from loaders.place import Last, Place, Steps
+from loaders.epochs import Epochs
+from loaders.order import Shuffle
+from loaders.place import Last, Place
 from loaders.pytorch.batches import Batch, own_buffer, shared_buffer, unpacked
 from loaders.pytorch.ranks import check_ranks, rank_and_world
 from loaders.pytorch.rows import SampleDataset
 from loaders.reading import Reading, is_part
 from loaders.shards import ShardedSource
-from loaders.tokens import Token
+from loaders.shared_epoch import CELLS, Readers, SharedEpoch
 
 
 class SourceDataset(IterableDataset[dict[str, Any]]):
@@ -62,13 +60,15 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         ranks: tuple[int, int] | None = None,
     ) -> None:
         self.shards = shards
-        self.batch_size = batch_size
-        self.last: Last = last
-        self._layout = Layout.of(shards.chosen(columns))
-        self._order = Order(
-            tuple(shard.rows for shard in shards.manifest.shards), shuffle, seed, 0, shuffle_rows
+        self._epochs = Epochs.of(
+            shards,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            shuffle_rows=shuffle_rows,
+            last=last,
+            columns=columns,
         )
-        Steps(shards.rows, batch_size, last=last)  # refuses bad arguments here, not in a worker
         self._ranks = ranks
         if ranks is None:
             check_ranks(shards)
@@ -93,7 +93,7 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
 
     def __len__(self) -> int:
         """Batches of this rank in the epoch, from where it was or is to be resumed."""
-        return self._steps(self._shared.began[1]).batches(self._place.rank)
+        return self._latest.steps.batches(self._place.rank)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (batch for batch, _ in self.counted())
@@ -108,7 +108,7 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         place = self._place
         epoch, first = self._shared.take(worker.id if worker else None, place.workers)
         readers = Readers.WORKERS if worker else Readers.PARENT
-        reading = Reading(epoch, self._steps(first), place)
+        reading = self._epochs.reading(epoch, first, place)
         if self._resumed is not None:
             reading, self._resumed = self._resumed, None
             readers = Readers.RESUMED_WORKERS
@@ -118,15 +118,9 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
 
     def _batches(self, reading: Reading, *, shared: bool) -> Iterator[tuple[dict[str, Any], int]]:
         allocate = shared_buffer if shared else own_buffer
-        order = replace(self._order, epoch=reading.epoch)
-        todo = reading.todo
-        spans = (reading.steps.span(step, reading.place.rank) for step in todo)
-        batches = gathered(self.shards, order, spans, self._layout, allocate)
-        for step, (buffer, apart, rows) in zip(todo, batches, strict=True):
-            reading.done = step + 1
-            made = Batch if shared else unpacked
-            yield made(buffer, self._layout, rows, apart), rows
-        reading.done = reading.steps.count
+        made = Batch if shared else unpacked
+        for buffer, apart, rows in self._epochs.batches(reading, allocate):
+            yield made(buffer, self._epochs.layout, rows, apart), rows
 
     def state_dict(self) -> dict[str, Any]:
         """Where reading stands, for ``load_state_dict``; plain values.
@@ -140,15 +134,15 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         """
         reading = self._reading
         if reading is not None and get_worker_info() is not None:
-            return self._token(reading.epoch, reading.steps.first).to_dict() | reading.part()
+            begun = self._epochs.token(reading.epoch, reading.steps.first)
+            return begun.to_dict() | reading.part()
         if self._shared.readers is not Readers.PARENT:
             raise OptionError(
                 "workers of a DataLoader read this dataset, ahead of what you took: call "
                 "token_at(batches_consumed), or use torchdata's StatefulDataLoader"
             )
-        if reading is None:
-            return self._token(*self._shared.began).to_dict()
-        return self._token(reading.epoch, reading.steps.start(reading.done)).to_dict()
+        reading = reading or self._latest
+        return self._epochs.token(reading.epoch, reading.steps.start(reading.done)).to_dict()
 
     def token_at(self, batches_consumed: int) -> dict[str, Any]:
         """The token after so many batches of this rank since the iteration began; plain values.
@@ -160,20 +154,11 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         Raises:
             OptionError: the iteration has fewer batches, or a StatefulDataLoader resumed it.
         """
-        epoch, first = self._shared.began
         if self._shared.readers is Readers.RESUMED_WORKERS:
             raise OptionError(
                 "StatefulDataLoader resumed this iteration: its own state_dict tells where it stands"
             )
-        steps = self._steps(first)
-        most = steps.batches(self._place.rank)
-        if not 0 <= batches_consumed <= most:
-            raise OptionError(
-                f"this rank has {most} batches from position {first} of epoch {epoch} on, not "
-                f"{batches_consumed}: count those since the iteration began"
-            )
-        ended = batches_consumed == most
-        return self._token(epoch, steps.start(steps.count if ended else batches_consumed)).to_dict()
+        return self._epochs.token_after(self._latest, batches_consumed).to_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Have the next iteration go on where ``state`` says; iterations after it begin anew.
@@ -184,8 +169,7 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
         Raises:
             TokenMismatchError: it is of other data, of another transform or order, or of another worker.
         """
-        token = Token.from_dict(state)
-        token.check(self._token(0, 0), self.shards.rows)
+        token = self._epochs.resumed(state)
         if not is_part(state):
             self._shared.resume(token.epoch, token.position)
             self._reading = None
@@ -195,17 +179,13 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
                 "token_at makes a token"
             )
         else:
-            self._resumed = Reading(token.epoch, self._steps(token.position), self._place)
+            self._resumed = self._epochs.reading(token.epoch, token.position, self._place)
             self._resumed.go_on(state)
 
-    def _steps(self, first: int) -> Steps:
-        return Steps(self.shards.rows, self.batch_size, self._place.world, self.last, first)
-
-    def _token(self, epoch: int, position: int) -> Token:
-        order = self._order
-        return Token(
-            self.shards.fingerprint, order.shuffle, order.seed, order.shuffle_rows, epoch, position
-        )
+    @property
+    def _latest(self) -> Reading:
+        """The latest iteration as it was when it began; before it begins, as it will be."""
+        return self._epochs.reading(*self._shared.began, self._place)
 
     @property
     def _place(self) -> Place:
