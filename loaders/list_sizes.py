@@ -14,8 +14,8 @@ ListSizes: TypeAlias = Mapping[str, tuple[int, int]]
 
 
 def list_sizes(batch: pa.RecordBatch) -> ListSizes:
-    """The sizes of the lists in a batch that is not empty."""
-    lists = (item.name for item in batch.schema if pt.is_list(item.type))
+    """The sizes of the lists of numbers in a batch that is not empty."""
+    lists = (item.name for item in batch.schema if _has_numbers(item.type))
     return {name: _sizes(batch.column(name)) for name in lists}
 
 
@@ -59,6 +59,13 @@ def as_fixed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
             columns[at] = pa.FixedSizeListArray.from_arrays(columns[at].flatten(), type=kind)
             fields[at] = fields[at].with_type(kind)
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _has_numbers(kind: pa.DataType) -> bool:
+    inner = kind.value_type if pt.is_list(kind) else pa.null()
+    while pt.is_fixed_size_list(inner):
+        inner = inner.value_type
+    return bool(pt.is_primitive(inner))
 
 
 def _sizes(lists: pa.Array) -> tuple[int, int]:

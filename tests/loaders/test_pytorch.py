@@ -141,3 +141,10 @@ def test_lists_of_which_one_is_odd_are_ragged(tmp_path: Path, odd: list[float] |
     sealed = seal(source, cache=tmp_path, version="1")
     assert sealed.schema == source.schema
     assert read_all(sealed)["vector"].to_pylist() == vectors.to_pylist()
+
+
+def test_lists_of_text_are_python_lists_also_of_one_size(tmp_path: Path):
+    pairs = pa.table({"pair": [["a", "b"], ["c", "d"], ["e", None]]})
+    sealed = seal(TableSource(pairs), cache=tmp_path, version="1")
+    (batch,) = SourceDataset(sealed, batch_size=5)
+    assert batch["pair"] == [["a", "b"], ["c", "d"], ["e", None]]
