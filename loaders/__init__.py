@@ -10,14 +10,24 @@ from loaders.stats import CacheStats
 from loaders.transforms import Transform
 
 if TYPE_CHECKING:
-    from loaders.pytorch import RowDataset, SourceDataset
+    from loaders.pytorch import LiveDataset, RowDataset, SourceDataset
 
-__all__ = ["CacheStats", "RowDataset", "ShardedSource", "SourceDataset", "Transform", "seal"]
+_TORCH = ("LiveDataset", "RowDataset", "SourceDataset")
+
+__all__ = [
+    "CacheStats",
+    "LiveDataset",
+    "RowDataset",
+    "ShardedSource",
+    "SourceDataset",
+    "Transform",
+    "seal",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import torch only when a dataset of it is asked for."""
-    if name in ("RowDataset", "SourceDataset"):
+    if name in _TORCH:
         from loaders import pytorch
 
         return getattr(pytorch, name)

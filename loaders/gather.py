@@ -156,7 +156,7 @@ class OpenShards:
 
     def _taken(self, i: int, name: str, local: Places) -> pa.Array:
         found = self._mapped[i][name].take(pa.array(local))
-        return found.dictionary_decode() if pa.types.is_dictionary(found.type) else found
+        return _plain(found)
 
 
 def gathered(
@@ -220,6 +220,16 @@ def rows_of(
     return owner, _finished(layout, apart)
 
 
+def packed(
+    batch: pa.RecordBatch, layout: Layout, allocate: Callable[[int], tuple[Any, Buffer]]
+) -> tuple[Any, dict[str, Apart]]:
+    """A batch as it is, in the form of those that are gathered."""
+    owner, buffer = allocate(layout.nbytes(batch.num_rows))
+    for name, array in layout.arrays(buffer, batch.num_rows).items():
+        array[...] = to_numpy(name, batch[name])
+    return owner, _finished(layout, {name: [_plain(batch[name])] for name in layout.apart})
+
+
 def _finished(layout: Layout, apart: dict[str, list[pa.Array]]) -> dict[str, Apart]:
     found: dict[str, Apart] = {}
     for name, parts in apart.items():
@@ -241,3 +251,7 @@ def _together(spans: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]
             run, rows = [], 0
     if run:
         yield run
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values

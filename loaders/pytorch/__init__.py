@@ -10,6 +10,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from loaders.pytorch.dataset import SourceDataset
+from loaders.pytorch.live import LiveDataset
 from loaders.pytorch.rows import RowDataset, SampleDataset
 
-__all__ = ["RowDataset", "SampleDataset", "SourceDataset"]
+__all__ = ["LiveDataset", "RowDataset", "SampleDataset", "SourceDataset"]
