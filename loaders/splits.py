@@ -56,8 +56,13 @@ class Splits:
         return {name: pa.array(which == i) for i, name in enumerate(self.names)}
 
     def _which(self, keys: pa.Array) -> NDArray[np.int64]:
-        mixed = hashes(keys)
-        for shift, factor in _SHIFTS_AND_FACTORS:
-            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
         ends = np.cumsum([share for _, share in self.shares[:-1]])
-        return np.searchsorted(ends, mixed / 2.0**64, side="right")
+        return np.searchsorted(ends, mixed(keys) / 2.0**64, side="right")
+
+
+def mixed(keys: pa.Array) -> NDArray[np.uint64]:
+    """A 64-bit hash of each binary value, the same on every machine and for ever."""
+    found = hashes(keys)
+    for shift, factor in _SHIFTS_AND_FACTORS:
+        found = (found ^ (found >> np.uint64(shift))) * np.uint64(factor)
+    return found
