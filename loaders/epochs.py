@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from connector.errors import OptionError
-from loaders.gather import Apart, Buffer, Layout, gathered
+from connector.errors import CacheError, OptionError
+from loaders.gather import ROWS_TOGETHER, Apart, Buffer, Layout, gathered
 from loaders.order import Order, Shuffle
 from loaders.place import Last, Place, Steps
 from loaders.reading import Reading
@@ -64,8 +64,13 @@ class Epochs:
     def batches(
         self, reading: Reading, allocate: Callable[[int], tuple[Any, Buffer]]
     ) -> Iterator[tuple[Any, dict[str, Apart], int]]:
-        """What is left of an iteration, which notes what was handed out; see ``gathered``."""
+        """What is left of an iteration, which notes what was handed out; see ``gathered``.
+
+        Raises:
+            CacheError: the limit of the cache is less than what is open at once.
+        """
         order = replace(self.order, epoch=reading.epoch)
+        self._check_room(order, reading.place)
         todo = reading.todo
         spans = (reading.steps.span(step, reading.place.rank) for step in todo)
         found = gathered(self.shards, order, spans, self.layout, allocate)
@@ -73,6 +78,21 @@ class Epochs:
             reading.done = step + 1
             yield batch
         reading.done = reading.steps.count
+
+    def _check_room(self, order: Order, place: Place) -> None:
+        """Tell at once, and not in the middle of the epoch, that the cache is too small."""
+        near, shards = self.shards.nearby, self.shards.manifest.shards
+        if near is None or near.limit_bytes is None or not order.rows:
+            return
+        total = sum(shard.bytes for shard in shards)
+        group = max(sum(shards[each].bytes for each in group.shards) for group in order.groups)
+        rows = max(ROWS_TOGETHER, self.batch_size) * place.world * place.workers
+        needed = min(total, 2 * group + total * rows // order.rows)
+        if near.limit_bytes < needed:
+            raise CacheError(
+                f"the shard cache {near.root}: limit_bytes is {near.limit_bytes}, and this order, on "
+                f"{place.workers} workers, has up to {needed} bytes of shards open at once"
+            )
 
     def token(self, epoch: int, position: int) -> Token:
         """The token of a position."""

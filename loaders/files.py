@@ -18,7 +18,9 @@ from typing import BinaryIO
 
 from connector.errors import CacheError
 
-_PRIVATE = ".private-"
+PRIVATE = ".private-"
+"""How the names of files begin that are not whole yet."""
+
 _ADVICE = {
     errno.ENOSPC: "free some space, or name another cache directory; what is sealed stays sealed",
     errno.EDQUOT: "free some space, or name another cache directory; what is sealed stays sealed",
@@ -44,7 +46,7 @@ def translated(directory: Path) -> Iterator[None]:
 def private_file(directory: Path) -> Iterator[BinaryIO]:
     """A new locked file under a private name; it is removed unless it was published by then."""
     while True:
-        path = directory / f"{_PRIVATE}{uuid.uuid4().hex}"
+        path = directory / f"{PRIVATE}{uuid.uuid4().hex}"
         with open(path, "xb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if os.fstat(file.fileno()).st_nlink == 0:  # swept between its creation and the lock
@@ -101,7 +103,7 @@ def sync_directory(directory: Path) -> None:
 
 def sweep(directory: Path) -> None:
     """Remove private files whose writers are dead."""
-    for path in directory.glob(f"{_PRIVATE}*"):
+    for path in directory.glob(f"{PRIVATE}*"):
         with contextlib.suppress(FileNotFoundError, BlockingIOError), open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from loaders.convert import Array, Form, Ragged, form_of, item_type, to_numpy, to_ragged, view
+from loaders.nearby import Pin
 from loaders.order import Group, Order
 from loaders.shards import ShardedSource
 
@@ -21,7 +22,8 @@ Places = NDArray[np.int64]
 Apart: TypeAlias = "Ragged | list[Any]"
 """A column of a batch that lies in no buffer."""
 
-_ROWS_TOGETHER = 1 << 16  # gathered at a time: more use of what is in the cache, later first batch
+ROWS_TOGETHER = 1 << 16
+"""Rows gathered at a time: with more, better use of the processor's cache, and a later first batch."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class OpenShards:
         rows = [shards.manifest.shards[number].rows for number in numbers]
         self._bounds = np.cumsum([0, *rows])
         self._mapped: dict[int, pa.RecordBatch] = {}
+        self._pins: dict[int, Pin | None] = {}  # released with the shards
         self._views: dict[int, dict[str, Array | None]] = {}
 
     def fill(self, pieces: Sequence[Piece]) -> None:
@@ -131,7 +134,8 @@ class OpenShards:
     def _open(self, i: int) -> None:
         if i in self._mapped:
             return
-        batch = self._shards.open(self._numbers[i]).select(list(self._layout.columns))
+        whole, self._pins[i] = self._shards.pinned(self._numbers[i])
+        batch = whole.select(list(self._layout.columns))
         self._mapped[i] = batch
         self._views[i] = {
             name: view(name, batch[name])
@@ -246,7 +250,7 @@ def _together(spans: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]
     for start, stop in spans:
         run.append((start, stop))
         rows += stop - start
-        if rows >= _ROWS_TOGETHER:
+        if rows >= ROWS_TOGETHER:
             yield run
             run, rows = [], 0
     if run:

@@ -19,6 +19,7 @@ from connector.scan import Partition
 from connector.source import Source, SupportsKey
 from loaders import cache as caches
 from loaders.files import private_file, publish, translated, write_once
+from loaders.home import Home
 from loaders.list_sizes import ListSizes, fits, fixed, joined, list_sizes
 from loaders.manifest import Manifest, Shard, schema_of, schema_text, total_rows
 from loaders.repeats import KEYS, Repeats, key_batch
@@ -87,6 +88,7 @@ class SealJob:
     version: str
     shard_bytes: int
     splits: Splits | None = None
+    home: Home | None = None
 
     @property
     def name(self) -> str:
@@ -96,10 +98,9 @@ class SealJob:
     def plan(self) -> Sequence[Partition]:
         """The partitions, planned by whoever came first."""
         path = self.directory / "plan.pickle"
-        with translated(self.directory):
-            content = path.read_bytes() if path.exists() else None
+        content = self._known(path)
         if content is None:
-            content = write_once(path, pickle.dumps(list(self.source.partitions())))
+            content = self._kept(path, pickle.dumps(list(self.source.partitions())))
         plan: list[Partition] = pickle.loads(content)
         return plan
 
@@ -114,16 +115,50 @@ class SealJob:
     def record(self, index: int, *, unique: bool) -> Record | None:
         """A finished partition's record, or None."""
         path = self.record_path(index, unique=unique)
+        content = self._known(path)
+        return None if content is None else Record.from_json(content, path)
+
+    def manifest(self) -> Manifest | None:
+        """The seal's manifest; None until it is complete."""
+        path = self.directory / caches.MANIFEST
+        content = self._known(path)
+        return None if content is None else Manifest.from_json(content, path)
+
+    def complete(self, mine: Manifest) -> Manifest:
+        """Publish the manifest; the one that stands then."""
+        path = self.directory / caches.MANIFEST
+        return Manifest.from_json(self._kept(path, mine.to_json()), path)
+
+    def _known(self, path: Path) -> bytes | None:
+        """A file of the seal: from here, or from its home."""
         with translated(self.directory):
-            if not path.exists():
-                return None
-            return Record.from_json(path.read_bytes(), path)
+            if path.exists():
+                return path.read_bytes()
+        content = self.home.read(path.name) if self.home else None
+        return None if content is None else write_once(path, content)
+
+    def _kept(self, path: Path, content: bytes) -> bytes:
+        """Publish a file of the seal here and in its home, unless it is there; what is there then."""
+        if self.home:
+            content = self.home.write_once(path.name, content)
+        return write_once(path, content)
+
+    def key_file(self, name: str) -> Path:
+        """The keys of a partition that was finished; another machine's come from the home."""
+        path = self.directory / name
+        if self.home and not path.exists():
+            with translated(self.directory), private_file(self.directory) as file:
+                if self.home.fetch(name, file):
+                    publish(file, path, replace=True)
+        return path
 
     def finish(self, index: int, partition: Partition, *, unique: bool) -> Record:
         """Seal one partition and publish its record; the record that stands then."""
         mine = self.read(index, partition, unique=unique)
         path = self.record_path(index, unique=unique)
-        stands = Record.from_json(write_once(path, mine.to_json()), path)
+        if self.home and mine.keys:
+            self.home.put(mine.keys, self.directory / mine.keys)
+        stands = Record.from_json(self._kept(path, mine.to_json()), path)
         kept = {shard.name for shard in stands.shards} | {stands.keys}
         self.remove(({shard.name for shard in mine.shards} | {mine.keys}) - kept - {""})
         return stands
@@ -136,7 +171,8 @@ class SealJob:
         passed = repeats.filter(self.directory / (first.keys if first else "")) if repeats else None
         names = self.splits.names if self.splits else ("",)
         writers = {
-            name: ShardWriter(self.directory, index, self.shard_bytes, name) for name in names
+            name: ShardWriter(self.directory, index, self.shard_bytes, name, self.home)
+            for name in names
         }
         schema: pa.Schema | None = None
         rows = 0
@@ -207,7 +243,10 @@ class SealJob:
             return
         others = [item for item in manifest.shards if item.partition != shard.partition]
         shards = sorted([*others, *fresh.shards], key=lambda item: item.partition)
-        caches.replace_manifest(self.directory, replace(manifest, shards=tuple(shards)))
+        renewed = replace(manifest, shards=tuple(shards))
+        if self.home:
+            self.home.write(caches.MANIFEST, renewed.to_json())
+        caches.replace_manifest(self.directory, renewed)
         raise ShardCorruptError(
             f"shard {shard.name} in {self.directory} was damaged; its partition was sealed again, but "
             f"its rows came in another order: call seal again and start the epoch anew"
@@ -216,14 +255,26 @@ class SealJob:
     def discard(self) -> None:
         """Forget the plan, and all that was sealed by it."""
         with translated(self.directory):
-            names = {path.name for path in self.directory.iterdir() if path.suffix in _OWN}
-        self.remove(names)
+            names = {path.name for path in self.directory.iterdir()}
+        names |= set(self.home.names()) if self.home else set()
+        self.remove({name for name in names if name.endswith(_OWN)})
 
     def remove(self, names: set[str]) -> None:
-        """Remove files of this seal."""
+        """Remove files of this seal, here and in its home."""
         with translated(self.directory):
             for name in names:
                 (self.directory / name).unlink(missing_ok=True)
+                if self.home:
+                    self.home.remove(name)
+
+    def sweep(self, manifest: Manifest) -> None:
+        """Remove shards that the manifest does not name, and the keys."""
+        named = {shard.name for shard in manifest.shards}
+        with translated(self.directory):
+            there = {path.name for path in self.directory.iterdir()}
+        there |= set(self.home.names()) if self.home else set()
+        shards = {name for name in there if name.endswith(".arrow")}
+        self.remove((shards - named) | {name for name in there if name.endswith(".keys")})
 
     def _transformed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         result = self.transform(batch) if self.transform else batch

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,9 +22,12 @@ from connector.errors import CacheError, OptionError, PlanExpiredError, ShardCor
 from connector.scan import Partition
 from connector.source import Source
 from loaders import cache as caches
-from loaders.files import sweep, translated, write_once
+from loaders.eviction import Policy, check_policy
+from loaders.files import sweep, translated
+from loaders.home import Home
 from loaders.job import Record, SealJob, keyed
 from loaders.manifest import FORMAT, Manifest, total_rows
+from loaders.nearby import MARK, Nearby
 from loaders.repeats import find
 from loaders.shards import ShardedSource
 from loaders.splits import Splits
@@ -44,6 +48,11 @@ def seal(
     version: str | None = None,
     max_age_seconds: float | None = None,
     splits: Mapping[str, float] | None = None,
+    home: str | None = None,
+    home_options: Mapping[str, Any] | None = None,
+    limit_bytes: int | None = None,
+    policy: Policy = "scan",
+    shard_max_age_seconds: float | None = None,
     processes: int = 1,
     shard_bytes: int = 64 << 20,
     progress: Progress | None = None,
@@ -61,13 +70,19 @@ def seal(
         max_age_seconds: instead of a version: a seal begun within this time is used again.
         splits: shares of the keys by name, such as ``{"train": 0.9, "test": 0.1}``, to be had by
             ``split``. The source's key decides; other shares are another seal.
+        home: where the shards are kept, as fsspec knows it, such as ``s3://bucket/seals``; machines share it,
+            and ``cache`` has what fits of them. None keeps them in ``cache`` alone.
+        home_options: for fsspec, such as credentials.
+        limit_bytes: most bytes of shards in ``cache``, of all seals there; it needs a home.
+        policy: which shards go first, see loaders.eviction: ``scan``, ``lru``, ``fifo``, ``size`` or ``ttl``.
+        shard_max_age_seconds: of policy ``ttl``: older shards are brought anew.
         processes: how many read and write partitions at once; 1 works in this process.
         shard_bytes: most bytes of column data in a shard.
         progress: see Progress.
 
     Raises:
         OptionError: not exactly one of ``version`` and ``max_age_seconds``, a value out of range, or
-            splits of a source that has no key.
+            splits of a source that has no key, or a limit or an age without a home.
         CacheError: the directory cannot be written, or the transform not be fingerprinted.
         SchemaError: the transform returned different columns for different batches.
     """
@@ -95,8 +110,27 @@ def seal(
     else:
         assert max_age_seconds is not None
         directory = caches.timed_directory(root, max_age_seconds)
-    job = SealJob(source, transform, directory, version or directory.name, shard_bytes, divided)
-    return _Sealing(job, processes, progress).run()
+    check_policy(policy, shard_max_age_seconds)
+    kept = None
+    if home is not None:
+        kept = Home.at(home, home_options).inside(definition, directory.name)
+    elif limit_bytes is not None or policy != "scan":
+        raise OptionError(
+            "limit_bytes and policy need home=, from which shards come back that went"
+        )
+    if home is not None and version is None:
+        raise OptionError("home= needs version=, so that machines mean the same seal")
+    least = shard_bytes * (processes + 1)
+    if limit_bytes is not None and limit_bytes < least:
+        raise OptionError(
+            f"limit_bytes must be {least} at least, for {processes} processes that write shards of "
+            f"{shard_bytes} bytes; it is {limit_bytes}"
+        )
+    job = SealJob(
+        source, transform, directory, version or directory.name, shard_bytes, divided, kept
+    )
+    nearby = Nearby(Path(cache).expanduser().absolute(), limit_bytes, policy, shard_max_age_seconds)
+    return _Sealing(job, nearby, processes, progress).run()
 
 
 @dataclass
@@ -104,6 +138,7 @@ class _Sealing:
     """One call of ``seal``."""
 
     job: SealJob
+    nearby: Nearby
     processes: int
     progress: Progress | None
     written: int = 0
@@ -113,6 +148,8 @@ class _Sealing:
         caches.prepare(self.job.directory)
         with translated(self.job.directory):
             sweep(self.job.directory)
+            if self.job.home:
+                (self.job.directory / MARK).touch()
         try:
             manifest = self._whole()
         except PlanExpiredError as error:
@@ -126,11 +163,12 @@ class _Sealing:
             bytes_read=max(manifest.total_bytes - self.written_bytes, 0),
             bytes_written=self.written_bytes,
         )
-        return ShardedSource(self.job.directory, manifest, self.job, stats)
+        job, near = self.job, self.nearby if self.job.home else None
+        return ShardedSource(job.directory, manifest, job, stats, home=job.home, nearby=near)
 
     def _whole(self) -> Manifest:
         """The manifest of a seal of which every shard is there."""
-        manifest = caches.load_manifest(self.job.directory)
+        manifest = self.job.manifest()
         return self._repaired(manifest or self._build())
 
     def _build(self) -> Manifest:
@@ -138,11 +176,11 @@ class _Sealing:
         records = self._all(plan, range(len(plan)), unique=False)
         if records and all(record.keys for record in records.values()):
             rows = sum(record.rows_read for record in records.values())
-            paths = {index: job.directory / record.keys for index, record in records.items()}
+            paths = {index: job.key_file(record.keys) for index, record in records.items()}
             try:
                 repeats = find(paths, rows)
             except FileNotFoundError as error:  # another process finished first, and swept up
-                manifest = caches.load_manifest(job.directory)
+                manifest = job.manifest()
                 if manifest is None:
                     raise CacheError(
                         f"the shard cache {job.directory}: {error}; seal again"
@@ -157,12 +195,8 @@ class _Sealing:
         shards = tuple(shard for record in ordered for shard in record.shards)
         names = job.splits.names if job.splits else ()
         mine = Manifest(job.name, job.version, schema, key, shards, names)
-        path = job.directory / caches.MANIFEST
-        stands = Manifest.from_json(write_once(path, mine.to_json()), path)
-        named = {shard.name for shard in stands.shards}
-        with translated(job.directory):
-            left = {path.name for path in job.directory.glob("*.arrow")} - named
-            job.remove(left | {path.name for path in job.directory.glob("*.keys")})
+        stands = job.complete(mine)
+        job.sweep(stands)
         return stands
 
     def _all(
@@ -177,6 +211,8 @@ class _Sealing:
             done[index] = record
             self.written += len(record.shards)
             self.written_bytes += sum(shard.bytes for shard in record.shards)
+            if self.job.home:
+                self.nearby.make_room(0)
             self._report(done, wanted)
         return done
 
@@ -217,7 +253,12 @@ class _Sealing:
 
     def _repaired(self, manifest: Manifest) -> Manifest:
         """The manifest, once shards that are missing or cut short are rebuilt."""
-        bad = {shard.partition: shard for shard in caches.damaged(self.job.directory, manifest)}
+        found = caches.damaged(self.job.directory, manifest)
+        if self.job.home:  # what is not here comes when it is wanted
+            for shard in found:
+                caches.quarantine(self.job.directory, shard)
+            return manifest
+        bad = {shard.partition: shard for shard in found}
         for shard in bad.values():  # a partition is rebuilt whole
             try:
                 self.job.repair(manifest, shard)

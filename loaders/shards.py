@@ -6,6 +6,7 @@ contiguous columns. Its name ends in the checksum of its bytes.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,11 +17,14 @@ from typing import Any, BinaryIO, Protocol
 import pyarrow as pa
 
 from connector.batching import capped
-from connector.errors import MissingDependencyError, SchemaError, ShardCorruptError
+from connector.errors import CacheError, MissingDependencyError, SchemaError, ShardCorruptError
 from connector.scan import Partition
+from loaders.cache import quarantine
 from loaders.files import private_file, publish, translated
+from loaders.home import Home
 from loaders.list_sizes import as_fixed
 from loaders.manifest import Manifest, Shard
+from loaders.nearby import Nearby, Pin, reading, used
 from loaders.stats import CacheStats, with_events
 
 try:
@@ -29,11 +33,22 @@ except ModuleNotFoundError as error:
     raise MissingDependencyError("sealing needs xxhash: pip install 'kvlake[torch]'") from error
 
 
+_TRIES = 5
+
+
 class ShardWriter:
     """Writes one partition's batches as shards near ``shard_bytes``; holds one shard at most."""
 
-    def __init__(self, directory: Path, partition: int, shard_bytes: int, split: str = "") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        partition: int,
+        shard_bytes: int,
+        split: str = "",
+        home: Home | None = None,
+    ) -> None:
         self.shards: list[Shard] = []
+        self._home = home
         self._split = split
         self._directory = directory
         self._partition = partition
@@ -67,6 +82,9 @@ class ShardWriter:
             place = f"{self._partition:05d}-{self._split}{len(self.shards):04d}"
             name = f"{place}-{checksum}.arrow"
             size = file.tell()
+            if self._home is not None:  # before it is here, where it may go again
+                file.flush()
+                self._home.put(name, Path(file.name))
             publish(file, self._directory / name, replace=True)
         made = Shard(name, batch.num_rows, size, checksum, self._partition, self._split)
         self.shards.append(made)
@@ -137,7 +155,7 @@ class ShardPartition(Partition):
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class ShardedSource:
     """Sealed shards, or one split of them, as a Source, one partition a shard.
 
@@ -150,9 +168,12 @@ class ShardedSource:
     origin: Origin | None = field(default=None, repr=False, compare=False)
     seen: CacheStats = field(default=CacheStats(), repr=False, compare=False)
     split_name: str | None = None
+    home: Home | None = None
+    nearby: Nearby | None = field(default=None, repr=False, compare=False)
     batch_rows: int = 16_384
     batch_bytes: int = 32 << 20
     _verified: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _readers: Pin | None = field(default=None, init=False, repr=False, compare=False)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -218,14 +239,39 @@ class ShardedSource:
             ShardCorruptError: it is damaged, and nothing is known to rebuild it from.
             CacheError: it is damaged, and could not be rebuilt as it was.
         """
+        return self.pinned(index)[0]
+
+    def pinned(self, index: int) -> tuple[pa.RecordBatch, Pin | None]:
+        """The rows of one shard, and what keeps its file from going; see ``open``."""
         shard = self.manifest.shards[index]
         try:
-            return self._map(shard)
+            return self._near(shard)
         except ShardCorruptError:
             if self.origin is None:
                 raise
             self.origin.repair(self.sealed, shard)
-            return self._map(shard)
+            return self._near(shard)
+
+    def _near(self, shard: Shard) -> tuple[pa.RecordBatch, Pin | None]:
+        """A shard, which is brought first if it is not here."""
+        if self.home is None or self.nearby is None:
+            return self._map(shard), None
+        path = self.directory / shard.name
+        self._readers = self._readers or reading(self.directory)
+        for _ in range(_TRIES):
+            if path.exists():
+                used(path)
+            else:
+                self._verified.discard(shard.name)
+                self.nearby.fetch(self.home, self.directory, shard)
+            with contextlib.suppress(FileNotFoundError):
+                pin = Pin(path)
+                if path.exists():  # it did not go before it was pinned
+                    try:
+                        return self._map(shard), pin
+                    except ShardCorruptError:
+                        quarantine(self.directory, shard)
+        raise CacheError(f"shard {path} goes as soon as it comes: raise limit_bytes")
 
     def _map(self, shard: Shard) -> pa.RecordBatch:
         fresh = shard.name not in self._verified
@@ -236,7 +282,7 @@ class ShardedSource:
     def __getstate__(self) -> dict[str, Any]:
         # Without its origin a shard can still be read: a lambda must not keep it from workers.
         origin = self.origin if _pickles(self.origin) else None
-        return {**self.__dict__, "origin": origin, "_verified": set()}
+        return {**self.__dict__, "origin": origin, "_verified": set(), "_readers": None}
 
 
 def _pickles(value: object) -> bool:
