@@ -44,17 +44,6 @@ def prepare(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
 
 
-def load_manifest(directory: Path) -> Manifest | None:
-    """The seal's manifest; None until it is complete."""
-    path = directory / MANIFEST
-    with translated(directory):
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
-    return Manifest.from_json(content, path)
-
-
 def replace_manifest(directory: Path, manifest: Manifest) -> None:
     """Put another manifest in place of the one that is there."""
     with translated(directory), private_file(directory) as file:

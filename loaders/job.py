@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import pickle
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,9 +20,10 @@ from loaders import cache as caches
 from loaders.files import private_file, publish, translated, write_once
 from loaders.home import Home
 from loaders.list_sizes import ListSizes, fits, fixed, joined, list_sizes
-from loaders.manifest import Manifest, Shard, schema_of, schema_text, total_rows
+from loaders.manifest import Manifest, Shard, total_rows
+from loaders.records import Record
 from loaders.repeats import KEYS, Repeats, key_batch
-from loaders.shards import ShardWriter
+from loaders.shard_files import ShardWriter
 from loaders.splits import Splits
 from loaders.stats import note
 from loaders.transforms import Transform
@@ -31,42 +31,6 @@ from loaders.transforms import Transform
 _OWN = (".arrow", ".json", ".keys", ".pickle", ".repeats")
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Record:
-    """One finished partition.
-
-    Attributes:
-        rows_read: rows before the transform.
-        schema: of the shards; None where there are none.
-        shards: in order.
-        keys: name of the file with the keys of the rows read; empty where there is no key.
-        sizes: of the lists in the shards.
-    """
-
-    rows_read: int
-    schema: pa.Schema | None
-    shards: tuple[Shard, ...]
-    keys: str
-    sizes: ListSizes
-
-    def to_json(self) -> bytes:
-        schema = None if self.schema is None else schema_text(self.schema)
-        return json.dumps({**asdict(replace(self, schema=None)), "schema": schema}).encode()
-
-    @classmethod
-    def from_json(cls, content: bytes, path: Path) -> Record:
-        try:
-            found = json.loads(content)
-            schema = None if found["schema"] is None else schema_of(found["schema"])
-            shards = tuple(Shard(**shard) for shard in found["shards"])
-            sizes = {name: (least, most) for name, (least, most) in found["sizes"].items()}
-            return cls(found["rows_read"], schema, shards, found["keys"], sizes)
-        except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowInvalid) as error:
-            raise CacheError(
-                f"record {path} does not parse: {error}; delete it to seal anew"
-            ) from error
 
 
 def keyed(source: Source) -> Source:
