@@ -36,6 +36,7 @@ CASES = (
     "spark",
     "streaming",
     "loaders",
+    "epochs",
     "aerospike",
 )
 PACKAGES = (

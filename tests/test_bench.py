@@ -145,3 +145,12 @@ def test_spark(tmp_path: Path) -> None:
 def test_streaming(tmp_path: Path) -> None:
     found = run("streaming", tmp_path, 2000)
     assert {"upsert", "append"} <= set(found["figures"])
+
+
+@pytest.mark.slow
+def test_epochs(tmp_path: Path) -> None:
+    found = run("epochs", tmp_path, 200_000)
+    assert found["rows"] == 200_000
+    assert found["share_of_hits"]["scan"] > 0.35 > found["share_of_hits"]["lru"]
+    assert set(found["first_batch_seconds"]) == {"start", "resume"}
+    assert len(found["resident_mebibytes_after_epochs"]) == 5
