@@ -111,7 +111,7 @@ class Nearby:
         may_go = []
         for directory in self.root.glob("*/*"):
             mark = (directory / MARK).exists()
-            active = mark and _is_read(directory)
+            active = mark and is_read(directory)
             for path in (*directory.glob("*.arrow"), *directory.glob(f"{PRIVATE}*")):
                 with contextlib.suppress(FileNotFoundError):
                     found = path.stat()
@@ -155,7 +155,8 @@ def reading(directory: Path) -> Pin | None:
         return None
 
 
-def _is_read(directory: Path) -> bool:
+def is_read(directory: Path) -> bool:
+    """Whether a process reads the seal, as far as it said so."""
     return not _lockable(directory / _READERS)
 
 

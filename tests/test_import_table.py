@@ -59,6 +59,7 @@ ROOMS = [  # the first that matches holds
     room("spark_ext/pushdown/activation.py", "py4j", "pyspark"),
     room("spark_ext/", *COLUMNS, "spark_ext", "connector", *STORES, "pyspark"),
     room("loaders/pytorch/", *COLUMNS, "loaders", "connector", "fsspec", "torch"),
+    room("loaders/cli/", *COLUMNS, "loaders", "connector", "rich"),
     room("loaders/tfdata.py", *COLUMNS, "loaders", "connector", "fsspec", "tensorflow"),
     room("loaders/spark.py", *COLUMNS, "loaders", "connector", "fsspec", "pyspark"),
     room("loaders/", *COLUMNS, "loaders", "connector", "fsspec", "xxhash"),
