@@ -12,21 +12,18 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from connector.codecs import encode_keys
-from connector.errors import CacheError, PlanExpiredError, SchemaError, ShardCorruptError
+from connector.errors import CacheError, PlanExpiredError, ShardCorruptError
 from connector.scan import Partition
 from connector.source import Source, SupportsKey
 from loaders import cache as caches
 from loaders.files import private_file, publish, translated, write_once
 from loaders.home import Home
-from loaders.list_sizes import ListSizes, fits, fixed, joined, list_sizes
+from loaders.list_sizes import fits
 from loaders.manifest import Manifest, Shard, total_rows
+from loaders.partitions import Making, PartitionWriter, keys_of
 from loaders.records import Record
 from loaders.repeats import KEYS, Repeats, key_batch
-from loaders.shard_files import ShardWriter
-from loaders.splits import Splits
 from loaders.stats import note
-from loaders.transforms import Transform
 
 _OWN = (".arrow", ".json", ".keys", ".pickle", ".repeats")
 
@@ -38,21 +35,19 @@ def keyed(source: Source) -> Source:
     return source.with_key() if isinstance(source, SupportsKey) else source
 
 
-def _keys(batch: pa.RecordBatch, source: Source) -> pa.Array:
-    return encode_keys([batch.column(name) for name in source.key], source.key)
-
-
 @dataclass(frozen=True)
 class SealJob:
     """What to seal, and where: all that a sealing or repairing process needs."""
 
     source: Source
-    transform: Transform | None
+    making: Making
     directory: Path
     version: str
-    shard_bytes: int
-    splits: Splits | None = None
-    home: Home | None = None
+
+    @property
+    def home(self) -> Home | None:
+        """Where the shards are kept beside here."""
+        return self.making.home
 
     @property
     def name(self) -> str:
@@ -75,6 +70,13 @@ class SealJob:
     def repeats_path(self, index: int) -> Path:
         """Where the keys lie that a partition repeats."""
         return self.directory / f"{index:05d}.repeats"
+
+    def keep_repeats(self, index: int, found: Repeats) -> None:
+        """Keep what a partition repeats, here and in the home, also for repairs."""
+        path = self.repeats_path(index)
+        found.save(path)
+        if self.home:
+            self.home.put(path.name, path)
 
     def record(self, index: int, *, unique: bool) -> Record | None:
         """A finished partition's record, or None."""
@@ -130,47 +132,24 @@ class SealJob:
     def read(self, index: int, partition: Partition, *, unique: bool) -> Record:
         """Write one partition's shards, and its keys unless repeats are already known."""
         reading = keyed(self.source)
-        repeats = Repeats.load(self.repeats_path(index)) if unique else None
+        repeats = None
+        if unique and self._known(self.repeats_path(index)) is not None:
+            repeats = Repeats.load(self.repeats_path(index))
         first = self.record(index, unique=False) if repeats else None
-        passed = repeats.filter(self.directory / (first.keys if first else "")) if repeats else None
-        names = self.splits.names if self.splits else ("",)
-        writers = {
-            name: ShardWriter(self.directory, index, self.shard_bytes, name, self.home)
-            for name in names
-        }
-        schema: pa.Schema | None = None
-        rows = 0
-        sizes: ListSizes = {}
+        known = self.key_file(first.keys) if first else self.directory
+        passed = repeats.filter(known) if repeats else None
+        writer = PartitionWriter(self.making, self.directory, index)
         with self._key_file(index, wanted=bool(reading.key) and not unique) as (
             keys_name,
             note_keys,
         ):
             for batch in reading.read(partition):
                 if reading.key:
-                    keys = _keys(batch, reading)
+                    keys = keys_of(batch, reading.key)
                     note_keys(keys)
                     batch = passed(batch, keys) if passed else batch
-                rows += batch.num_rows
-                for split, part in self._divided(batch, reading):
-                    part = self._transformed(part.select(self.source.schema.names))
-                    if schema is not None and not part.schema.equals(schema):
-                        raise self._changed(schema, part.schema)
-                    schema = part.schema
-                    if part.num_rows:
-                        writers[split].write(part)
-                        sizes = joined([sizes, list_sizes(part)])
-            shards = tuple(shard for writer in writers.values() for shard in writer.finish())
-        return Record(rows, schema, shards, keys_name, sizes)
-
-    def _divided(
-        self, batch: pa.RecordBatch, reading: Source
-    ) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """A batch by split; before the transform, which need not keep the key."""
-        if self.splits is None:
-            yield "", batch
-            return
-        for split, chosen in self.splits.rows(_keys(batch, reading)).items():
-            yield split, batch.filter(chosen)
+                writer.write(batch, self.source.schema.names, reading.key)
+            return writer.finish(keys_name)
 
     def repair(self, manifest: Manifest, shard: Shard) -> None:
         """Set a damaged shard aside, and seal its partition again.
@@ -184,7 +163,7 @@ class SealJob:
         _log.warning("shard %s in %s is damaged: rebuilding it", shard.name, self.directory)
         caches.quarantine(self.directory, shard)
         old = [item for item in manifest.shards if item.partition == shard.partition]
-        unique = self.repeats_path(shard.partition).exists()
+        unique = self._known(self.repeats_path(shard.partition)) is not None
         try:
             fresh = self.read(shard.partition, self.plan()[shard.partition], unique=unique)
         except PlanExpiredError as error:
@@ -239,32 +218,6 @@ class SealJob:
         there |= set(self.home.names()) if self.home else set()
         shards = {name for name in there if name.endswith(".arrow")}
         self.remove((shards - named) | {name for name in there if name.endswith(".keys")})
-
-    def _transformed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        result = self.transform(batch) if self.transform else batch
-        return result.replace_schema_metadata(None)
-
-    def _changed(self, first: pa.Schema, other: pa.Schema) -> SchemaError:
-        name = self.transform.name if self.transform else "none"
-        differ = [item for item in other if item not in list(first)] or list(other)
-        return SchemaError(
-            f"transform {name!r} returned different columns for different batches: {first.names}, and "
-            f"then {', '.join(f'{item.name} {item.type}' for item in differ)}; cast them in the transform"
-        )
-
-    def empty_schema(self) -> pa.Schema:
-        """The shards' schema where there are no rows to tell it."""
-        batch = pa.RecordBatch.from_pylist([], schema=self.source.schema)
-        return self._transformed(batch).schema
-
-    def check_schemas(self, records: Sequence[Record]) -> pa.Schema:
-        """The one schema of all partitions; lists that have one size in all of them are of that size."""
-        schemas = [record.schema for record in records if record.schema is not None]
-        for schema in schemas:
-            if not schema.equals(schemas[0]):
-                raise self._changed(schemas[0], schema)
-        schema = schemas[0] if schemas else self.empty_schema()
-        return fixed(schema, joined(record.sizes for record in records))
 
     @contextlib.contextmanager
     def _key_file(

@@ -18,6 +18,7 @@ from loaders.home import Home
 from loaders.job import SealJob, keyed
 from loaders.manifest import FORMAT
 from loaders.nearby import Nearby
+from loaders.partitions import Making
 from loaders.sealing import Progress, Sealing
 from loaders.shards import ShardedSource
 from loaders.splits import Splits
@@ -88,7 +89,8 @@ def seal(
     _check_limits(nearby, shard_bytes * (processes + 1), home, version)
     kept = Home.at(home, home_options).inside(definition, directory.name) if home else None
     name = version or directory.name
-    job = SealJob(source, transform, directory, name, shard_bytes, divided, kept)
+    making = Making(transform, divided, shard_bytes, kept)
+    job = SealJob(source, making, directory, name)
     return Sealing(job, nearby, processes, progress).run()
 
 

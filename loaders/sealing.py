@@ -85,13 +85,13 @@ class Sealing:
                     ) from error
                 return manifest
             for index, found in repeats.items():
-                found.save(job.repeats_path(index))
+                job.keep_repeats(index, found)
             records |= self._all(plan, list(repeats), unique=True)
         ordered = [records[index] for index in sorted(records)]
-        schema = job.check_schemas(ordered)
+        schema = job.making.one_schema(ordered, job.source.schema)
         key = job.source.key if set(schema.names).issuperset(job.source.key) else ()
         shards = tuple(shard for record in ordered for shard in record.shards)
-        names = job.splits.names if job.splits else ()
+        names = job.making.splits.names if job.making.splits else ()
         mine = Manifest(job.name, job.version, schema, key, shards, names)
         stands = job.complete(mine)
         job.sweep(stands)
