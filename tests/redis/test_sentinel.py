@@ -291,7 +291,12 @@ def test_a_master_that_is_killed_before_a_write_is_waited_for(
         before = mortal.master()
         mortal.nodes.remove(before)
         before.kill()  # Sentinels take a second to notice
-        assert store.write(table, [rows()], BY_ID).rows == ROWS
+        try:
+            assert store.write(table, [rows()], BY_ID).rows == ROWS
+        except StoreUnavailableError as error:  # on a busy machine the new master was replaced, too
+            if "was replaced while" not in str(error):
+                raise
+            assert written_again(store, table, lambda: iter([rows()])) == ROWS
         assert ids(store, table) == list(range(ROWS))
 
 
