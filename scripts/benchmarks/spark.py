@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 
+import spark_ext
 from benchmarks import server, spark_work
 from benchmarks.settings import Settings
 from benchmarks.tables import TABLE, batches_of
@@ -23,6 +24,7 @@ ROWS = 1_000_000
 KEYS = 1_000
 PROCESSES = 2
 PLANS = 30
+ARROW_BATCHES = (2_000, 10_000, 50_000, 200_000)
 
 
 def run(settings: Settings) -> dict[str, object]:
@@ -39,6 +41,7 @@ def run(settings: Settings) -> dict[str, object]:
             "read": functools.partial(_read, pool, running.url),
             "spark_read": lambda: _drained(_table(spark, running.url), rows),
             **_joins(spark, running.url, rows),
+            **_arrow_batches(spark, running.url, rows),
         }
         figures = in_turn({name: timed(work) for name, work in works.items()}, settings.repeats)
         return {
@@ -94,6 +97,35 @@ def _joins(spark: SparkSession, url: str, rows: int) -> dict[str, Callable[[], i
     for joined in joins.values():
         assert joined.count() == -(-rows // every)
     return {name: functools.partial(_drained, joined, rows) for name, joined in joins.items()}
+
+
+def _arrow_batches(spark: SparkSession, url: str, rows: int) -> dict[str, Callable[[], int]]:
+    """Writing, and a join of as many keys, by how many rows Spark hands to Python at once."""
+    frame = spark.range(0, rows, 1, 2 * PROCESSES).selectExpr(
+        "id", "id / 2 AS x", "string(id) AS name"
+    )
+    frame.cache().count()
+
+    def sized(size: int, work: Callable[[], int]) -> int:
+        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", size)
+        try:
+            return work()
+        finally:
+            spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+
+    def write() -> int:
+        spark_ext.write(frame, url, "batches", key="id")
+        return rows
+
+    def join() -> int:
+        keys = frame.select(sf.col("id").alias("key"))
+        return _drained(lookup_join(keys, url, "batches", on="key", columns=["x"]), rows)
+
+    return {
+        f"{name} by {size:,}": functools.partial(sized, size, work)
+        for size in ARROW_BATCHES
+        for name, work in (("write", write), ("join", join))
+    }
 
 
 def _planning(spark: SparkSession, url: str) -> dict[str, float]:
