@@ -1,4 +1,4 @@
-"""Write the option tables into README.md, from the declarations; with --check, only compare."""
+"""Write the option tables into the documents, from the declarations; with --check, only compare."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from connector.redis.options import RedisOptions
 from spark_ext.options import TableOptions
 from spark_ext.streaming.options import StreamOptions
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "spark.md", ROOT / "docs" / "streaming.md")
 TABLES: dict[str, type[Options]] = {
     "redis": RedisOptions,
     "aerospike": AerospikeOptions,
@@ -36,13 +37,16 @@ def main() -> None:
     parser.add_argument(
         "--check", action="store_true", help="fail where the tables are out of date"
     )
-    text = README.read_text()
-    fresh = with_tables(text)
-    if parser.parse_args().check:
-        if fresh != text:
-            raise SystemExit("README.md: the option tables are out of date; run scripts/options.py")
-        return
-    README.write_text(fresh)
+    check = parser.parse_args().check
+    for document in DOCUMENTS:
+        text = document.read_text()
+        fresh = with_tables(text)
+        if not check:
+            document.write_text(fresh)
+        elif fresh != text:
+            raise SystemExit(
+                f"{document.name}: the option tables are out of date; run scripts/options.py"
+            )
 
 
 if __name__ == "__main__":
