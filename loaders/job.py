@@ -162,6 +162,8 @@ class SealJob:
         """
         _log.warning("shard %s in %s is damaged: rebuilding it", shard.name, self.directory)
         caches.quarantine(self.directory, shard)
+        if self.home:  # its copy is of no use either
+            self.home.remove(shard.name)
         old = [item for item in manifest.shards if item.partition == shard.partition]
         unique = self._known(self.repeats_path(shard.partition)) is not None
         try:

@@ -88,6 +88,8 @@ class Nearby:
         Raises:
             CacheError: what may not go leaves no room.
         """
+        if self.limit_bytes is None and self.policy != "ttl":
+            return
         with translated(self.root), self._lock("evict"):
             held, may_go = self._held()
             now = time.time()

@@ -40,7 +40,7 @@ class ShardPartition(Partition):
     name: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class ShardedSource:
     """Sealed shards, or one split of them, as a Source, one partition a shard.
 
@@ -58,7 +58,7 @@ class ShardedSource:
     batch_rows: int = 16_384
     batch_bytes: int = 32 << 20
     _verified: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
-    _readers: Pin | None = field(default=None, init=False, repr=False, compare=False)
+    _readers: list[Pin] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -142,7 +142,8 @@ class ShardedSource:
         if self.home is None or self.nearby is None:
             return self._map(shard), None
         path = self.directory / shard.name
-        self._readers = self._readers or reading(self.directory)
+        if not self._readers and (pin := reading(self.directory)) is not None:
+            self._readers.append(pin)
         for _ in range(_TRIES):
             if path.exists():
                 used(path)
@@ -167,7 +168,7 @@ class ShardedSource:
     def __getstate__(self) -> dict[str, Any]:
         # Without its origin a shard can still be read: a lambda must not keep it from workers.
         origin = self.origin if _pickles(self.origin) else None
-        return {**self.__dict__, "origin": origin, "_verified": set(), "_readers": None}
+        return {**self.__dict__, "origin": origin, "_verified": set(), "_readers": []}
 
 
 def _pickles(value: object) -> bool:

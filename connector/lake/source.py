@@ -212,14 +212,14 @@ class LakeSource:
             raise SchemaError(f"file {piece.file.path} of the lake: {error}") from error
 
     def _groups(self, file: LakeFile) -> list[int]:
-        """Rows of each row group or record batch."""
+        """Rows of each row group; of record batches, which do not tell theirs, one each."""
         filesystem, _ = self._storage.open()
         with opened(filesystem, file.path) as opened_file, _naming(file):
             if self._table.format == "parquet":
                 footer = pq.read_metadata(opened_file)
                 return [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
             reader = pa.ipc.open_file(opened_file)
-            return [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
+            return [1] * reader.num_record_batches
 
     def _own_schema(self, format: str, file: LakeFile) -> pa.Schema:
         filesystem, _ = self._storage.open()
