@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -152,6 +154,26 @@ def test_workers_resume_and_go_on_with_whole_epochs(
     assert ids(loader) == ids(_epoch(shards, 1))
     dataset.set_epoch(2)
     assert ids(loader) == ids(_epoch(shards, 2))
+
+
+@pytest.mark.slow
+def test_after_a_worker_is_killed_the_epoch_goes_on(shards: ShardedSource) -> None:
+    dataset = made(shards)
+    loader = DataLoader(dataset, batch_size=None, num_workers=2, prefetch_factor=1)
+    reading = iter(loader)
+    found: list[int] = []
+    taken = 0
+    with pytest.raises(RuntimeError, match="killed by signal|exited unexpectedly"):
+        for batch in reading:
+            found += batch["id"].tolist()
+            taken += 1
+            if taken == 5:
+                os.kill(reading._workers[1].pid, signal.SIGKILL)
+    token = dataset.token_at(taken)
+    again = made(shards)
+    again.load_state_dict(token)
+    found += ids(DataLoader(again, batch_size=None, num_workers=1))
+    assert sorted(found) == list(range(ROWS))
 
 
 def _epoch(shards: ShardedSource, epoch: int) -> SourceDataset:
