@@ -171,7 +171,7 @@ try:
             os.kill(reading._workers[1].pid, signal.SIGKILL)
     sys.exit("the epoch ended")
 except (RuntimeError, ConnectionError, EOFError):  # by torch's handler of signals, or from a pipe
-    assert len(taken) >= 5
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it would speak up again as the others end
 print(json.dumps([taken, dataset.token_at(len(taken))]))
 """
 
