@@ -17,6 +17,7 @@ from loaders.order import Order
 
 ROWS = 100_000_000
 SHARD_BYTES = 64 << 20
+ROW_BYTES = 13 * 4 + 27 * 8
 EPOCHS = 5
 CACHED_SHARDS = 40
 """Of which half fit."""
@@ -48,8 +49,13 @@ def run(settings: Settings) -> dict[str, object]:
 
 def _large(root: Path, rows: int) -> ShardedSource:
     """A seal of so many rows, whose shards are one file by many names: nothing of it is known before."""
-    one = min(rows, SHARD_BYTES // 164)
-    sealed = seal(TableSource(make_table(one), parts=1), cache=root, version="large")
+    one = min(rows, SHARD_BYTES // ROW_BYTES)
+    sealed = seal(
+        TableSource(make_table(one), parts=1),
+        cache=root,
+        version="large",
+        shard_bytes=2 * SHARD_BYTES,
+    )
     (shard,) = sealed.manifest.shards
     linked = []
     for number in range(rows // one):
