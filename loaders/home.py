@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from connector.errors import CacheError, MissingDependencyError, OptionError
+from connector.errors import CacheError
 from connector.options import masked_url
 
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "r2"}
@@ -132,16 +132,6 @@ class Home:
             ) from error
 
     def _filesystem(self) -> tuple[Any, str]:
-        try:
-            import fsspec
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                "a home for shards needs fsspec: pip install 'kvlake[lake]'"
-            ) from error
-        try:
-            filesystem, place = fsspec.url_to_fs(self.url, **dict(self.options))
-        except ImportError as error:
-            raise MissingDependencyError(f"{masked_url(self.url)}: {error}") from error
-        except (ValueError, TypeError) as error:
-            raise OptionError(f"{masked_url(self.url)} cannot be opened: {error}") from error
-        return filesystem, place.rstrip("/")
+        from connector.lake.files import Storage  # needs fsspec, which may not be there
+
+        return Storage(self.url, self.options).open()
