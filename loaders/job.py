@@ -214,12 +214,11 @@ class SealJob:
 
     def sweep(self, manifest: Manifest) -> None:
         """Remove shards that the manifest does not name, and the keys."""
-        named = {shard.name for shard in manifest.shards}
         with translated(self.directory):
             there = {path.name for path in self.directory.iterdir()}
         there |= set(self.home.names()) if self.home else set()
-        shards = {name for name in there if name.endswith(".arrow")}
-        self.remove((shards - named) | {name for name in there if name.endswith(".keys")})
+        keys = {name for name in there if name.endswith(".keys")}
+        self.remove(manifest.unnamed(there) | keys)
 
     @contextlib.contextmanager
     def _key_file(

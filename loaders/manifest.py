@@ -60,6 +60,12 @@ class Manifest:
             raise OptionError(f"the shards have no split {name!r}; {known}")
         return replace(self, shards=tuple(each for each in self.shards if each.split == name))
 
+    def unnamed(self, files: Iterable[str]) -> set[str]:
+        """Of some files, the shards that are not among those of the seal."""
+        return {name for name in files if name.endswith(".arrow")} - {
+            shard.name for shard in self.shards
+        }
+
     @property
     def rows(self) -> int:
         return sum(shard.rows for shard in self.shards)

@@ -159,28 +159,28 @@ def reading(directory: Path) -> Pin | None:
 
 def is_read(directory: Path) -> bool:
     """Whether a process reads the seal, as far as it said so."""
-    return not _lockable(directory / _READERS)
+    with _alone(directory / _READERS) as alone:
+        return not alone
 
 
 def _removed(path: Path) -> bool:
     """Remove a shard unless it is pinned."""
-    try:
-        with open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
-    except BlockingIOError:
-        return False
-    except FileNotFoundError:
-        pass
-    return True
+    with _alone(path) as alone:
+        if alone:
+            path.unlink(missing_ok=True)
+        return alone
 
 
-def _lockable(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Whether nobody holds a file, or there is none; nobody takes hold of it meanwhile."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(path, "rb"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except FileNotFoundError:
-        pass
-    return True
+        except BlockingIOError:
+            yield False
+            return
+        except FileNotFoundError:
+            pass
+        yield True

@@ -12,7 +12,7 @@ from connector.codecs import encode_keys
 from connector.errors import SchemaError
 from loaders.home import Home
 from loaders.list_sizes import ListSizes, fixed, joined, list_sizes
-from loaders.manifest import Shard
+from loaders.manifest import Manifest, Shard
 from loaders.records import Record
 from loaders.shard_files import ShardWriter
 from loaders.splits import Splits
@@ -40,16 +40,35 @@ class Making:
         result = self.transform(batch) if self.transform else batch
         return result.replace_schema_metadata(None)
 
-    def one_schema(self, records: Sequence[Record], columns: pa.Schema) -> pa.Schema:
-        """The one schema of all partitions; lists that have one size in all of them are of that size.
+    def manifest(
+        self,
+        seal: str,
+        version: str,
+        records: Sequence[Record],
+        columns: pa.Schema,
+        key: tuple[str, ...],
+    ) -> Manifest:
+        """The manifest of a seal whose every partition is written.
 
         Args:
-            records: of all partitions.
+            seal: the seal's key.
+            version: the data version.
+            records: of all partitions, in order.
             columns: what the transform is given.
+            key: the columns that name a row, of which the transform may have dropped some.
 
         Raises:
             SchemaError: the transform returned different columns.
         """
+        schema = self._one_schema(records, columns)
+        own = key if set(schema.names).issuperset(key) else ()
+        shards = tuple(shard for record in records for shard in record.shards)
+        return Manifest(
+            seal, version, schema, own, shards, self.splits.names if self.splits else ()
+        )
+
+    def _one_schema(self, records: Sequence[Record], columns: pa.Schema) -> pa.Schema:
+        """The one schema of all partitions; lists that have one size in all of them are of that size."""
         schemas = [record.schema for record in records if record.schema is not None]
         for schema in schemas:
             if not schema.equals(schemas[0]):

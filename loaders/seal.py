@@ -72,8 +72,7 @@ def seal(
         SchemaError: the transform returned different columns for different batches.
     """
     _check(version, max_age_seconds, processes, shard_bytes)
-    if transform is not None and not isinstance(transform, Transform):
-        transform = Transform(transform)
+    transform = Transform.of(transform)
     code = transform.fingerprint if transform else ""
     divided = None if splits is None else Splits.parse(splits)
     if divided and not keyed(source).key:

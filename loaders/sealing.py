@@ -88,11 +88,8 @@ class Sealing:
                 job.keep_repeats(index, found)
             records |= self._all(plan, list(repeats), unique=True)
         ordered = [records[index] for index in sorted(records)]
-        schema = job.making.one_schema(ordered, job.source.schema)
-        key = job.source.key if set(schema.names).issuperset(job.source.key) else ()
-        shards = tuple(shard for record in ordered for shard in record.shards)
-        names = job.making.splits.names if job.making.splits else ()
-        mine = Manifest(job.name, job.version, schema, key, shards, names)
+        source = job.source
+        mine = job.making.manifest(job.name, job.version, ordered, source.schema, source.key)
         stands = job.complete(mine)
         job.sweep(stands)
         return stands

@@ -80,8 +80,7 @@ def from_spark(
         raise SchemaError(
             f"the DataFrame has no column {missing[0]!r}; it has {', '.join(df.columns)}"
         )
-    if transform is not None and not isinstance(transform, Transform):
-        transform = Transform(transform)
+    transform = Transform.of(transform)
     divided = None if splits is None else Splits.parse(splits)
     if divided and not key:
         raise OptionError("splits go by the key of a row: name its columns by key=")
@@ -103,7 +102,8 @@ def from_spark(
         content = _sealed(df, making, tuple(key), label, version).to_json()
         content = kept.write_once(caches.MANIFEST, content)
         manifest = Manifest.from_json(content, path)
-        _sweep(kept, manifest)
+        for unnamed in manifest.unnamed(kept.names()):  # of tasks that were run twice
+            kept.remove(unnamed)
     else:
         manifest = Manifest.from_json(content, path)
         found = len(manifest.shards)
@@ -144,16 +144,4 @@ def _sealed(
     schemas = [record.schema for record in ordered if record.schema is not None]
     if not schemas:
         raise SchemaError("the DataFrame has no rows, by which its shards' columns would be known")
-    schema = making.one_schema(ordered, schemas[0])
-    shards = tuple(shard for record in ordered for shard in record.shards)
-    names = making.splits.names if making.splits else ()
-    own = key if set(schema.names).issuperset(key) else ()
-    return Manifest(label, version, schema, own, shards, names)
-
-
-def _sweep(home: Home, manifest: Manifest) -> None:
-    """Remove shards of tasks that were run twice."""
-    named = {shard.name for shard in manifest.shards}
-    for name in home.names():
-        if name.endswith(".arrow") and name not in named:
-            home.remove(name)
+    return making.manifest(label, version, ordered, schemas[0], key)

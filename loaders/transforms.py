@@ -58,6 +58,11 @@ class Transform:
             name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
             object.__setattr__(self, "name", name)
 
+    @classmethod
+    def of(cls, given: Transform | Callable[..., pa.RecordBatch] | None) -> Transform | None:
+        """What a user gave as a transform: one, a plain function, or none."""
+        return given if given is None or isinstance(given, Transform) else cls(given)
+
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Transform one batch.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import pyarrow as pa
 from pyspark.sql.datasource import (
@@ -27,9 +27,6 @@ from spark_ext.streaming.options import StreamOptions
 from spark_ext.streaming.writer import StoreStreamWriter
 from spark_ext.types import arrow_schema, requested, spark_schema
 from spark_ext.writer import StoreWriter
-
-if TYPE_CHECKING:  # redis may not be there
-    pass
 
 PARTS = 8
 _OF_SPARK = {"checkpointlocation", "queryname"}  # options of a query, which sinks get too
