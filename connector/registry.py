@@ -20,6 +20,12 @@ _STORES = {  # scheme -> (class, extra)
 }
 
 
+def is_store(url: str) -> bool:
+    """Whether a URL is of a store, built in or of another package, and not of files."""
+    scheme = url.partition("://")[0]
+    return scheme in _STORES or bool(entry_points(group=ENTRY_POINTS, name=scheme))
+
+
 def store_class(scheme: str) -> type[Store]:
     """The class that serves URLs of this scheme.
 

@@ -10,11 +10,9 @@ from typing import Any
 
 from connector.errors import OptionError
 from connector.options import masked_url
-from connector.registry import open_store
+from connector.registry import is_store, open_store
 from connector.source import Source
 from connector.store import Store
-
-_STORES = ("redis", "rediss", "unix", "aerospike", "memory")
 
 
 def add_source(parser: argparse.ArgumentParser, *, table: bool = True) -> None:
@@ -84,11 +82,6 @@ def opened_store(url: str, options: list[str]) -> Iterator[Store]:
     named = {name.replace(".", "_"): value for name, value in options_of(options).items()}
     with open_store(url, **named) as store:
         yield store
-
-
-def is_store(url: str) -> bool:
-    """Whether a URL is of a store, and not of files."""
-    return url.partition("://")[0] in _STORES
 
 
 def url_of(text: str) -> str:

@@ -15,9 +15,10 @@ from connector.errors import OptionError
 from connector.jobs import WriteMode, WriteOptions
 from connector.options import masked_url
 from connector.progress import progress
+from connector.registry import is_store
 from connector.source import Source
 from connector.store import StoreSource
-from loaders.cli.opening import add_source, is_store, opened_source, opened_store, url_of
+from loaders.cli.opening import add_source, opened_source, opened_store, url_of
 from loaders.cli.output import Found
 
 _LONGEST = 60  # of a value that is shown
