@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from loaders.mixture import Mixture
 from loaders.seal import seal
 from loaders.shards import ShardedSource
 from loaders.stats import CacheStats
@@ -17,6 +18,7 @@ _TORCH = ("LiveDataset", "RowDataset", "SourceDataset")
 __all__ = [
     "CacheStats",
     "LiveDataset",
+    "Mixture",
     "RowDataset",
     "ShardedSource",
     "SourceDataset",

@@ -82,8 +82,7 @@ def to_numpy(column: str, values: pa.Array) -> Array:
     Raises:
         SchemaError: a null where the array's type has none, or a type that has no array.
     """
-    if pt.is_dictionary(values.type):
-        values = values.dictionary_decode()
+    values = plain(values)
     _, shape = item_type(column, values.type)
     if not pt.is_floating(values.type):
         _check_nulls(column, values)
@@ -117,6 +116,11 @@ def view(column: str, values: pa.Array) -> Array | None:
     if pt.is_dictionary(kind) or pt.is_boolean(kind) or inner.null_count:
         return None
     return to_numpy(column, values)
+
+
+def plain(values: pa.Array) -> pa.Array:
+    """The values themselves, where they are numbers of a dictionary's."""
+    return values.dictionary_decode() if pt.is_dictionary(values.type) else values
 
 
 def _check_nulls(column: str, values: pa.Array) -> None:

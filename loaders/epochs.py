@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from connector.errors import CacheError, OptionError
-from loaders.gather import ROWS_TOGETHER, Apart, Buffer, Layout, gathered
+from loaders.gather import ROWS_TOGETHER, gathered
+from loaders.layout import Apart, Buffer, Layout
+from loaders.mixing import MixedOrder
+from loaders.mixture import Mixture
 from loaders.order import Order, Shuffle
 from loaders.place import Last, Place, Steps
 from loaders.reading import Reading
@@ -20,15 +25,15 @@ class Epochs:
     """Which rows are in which batch of which rank, in every epoch.
 
     Attributes:
-        shards: where the rows are.
+        mixture: where the rows are.
         order: of the first epoch.
         layout: of a batch.
         batch_size: most rows in a batch.
         last: see loaders.place.Steps.
     """
 
-    shards: ShardedSource
-    order: Order
+    mixture: Mixture
+    order: MixedOrder
     layout: Layout
     batch_size: int
     last: Last
@@ -36,7 +41,7 @@ class Epochs:
     @classmethod
     def of(
         cls,
-        shards: ShardedSource,
+        shards: ShardedSource | Mixture,
         *,
         batch_size: int,
         shuffle: Shuffle = "none",
@@ -51,10 +56,14 @@ class Epochs:
             OptionError: an argument is out of range.
             SchemaError: there is no such column, or its type has no array.
         """
-        rows = tuple(shard.rows for shard in shards.manifest.shards)
-        order = Order(rows, shuffle, seed, 0, shuffle_rows)
+        mixture = Mixture.of(shards)
+        orders = tuple(
+            Order(source.shard_rows, shuffle, seed, 0, shuffle_rows, part)
+            for part, source in enumerate(mixture.sources)
+        )
+        order = MixedOrder(orders, mixture.counts)
         Steps(order.rows, batch_size, last=last)
-        return cls(shards, order, Layout.of(shards.chosen(columns)), batch_size, last)
+        return cls(mixture, order, Layout.of(mixture.chosen(columns)), batch_size, last)
 
     def reading(self, epoch: int, first: int, place: Place) -> Reading:
         """An iteration over one epoch, from a position on."""
@@ -73,32 +82,38 @@ class Epochs:
         self._check_room(order, reading.place)
         todo = reading.todo
         spans = (reading.steps.span(step, reading.place.rank) for step in todo)
-        found = gathered(self.shards, order, spans, self.layout, allocate)
+        found = gathered(self.mixture.sources, order, spans, self.layout, allocate)
         for step, batch in zip(todo, found, strict=True):
             reading.done = step + 1
             yield batch
         reading.done = reading.steps.count
 
-    def _check_room(self, order: Order, place: Place) -> None:
+    def _check_room(self, order: MixedOrder, place: Place) -> None:
         """Tell at once, and not in the middle of the epoch, that the cache is too small."""
-        near, shards = self.shards.nearby, self.shards.manifest.shards
-        if near is None or near.limit_bytes is None or not order.rows:
-            return
-        total = sum(shard.bytes for shard in shards)
-        group = max(sum(shards[each].bytes for each in group.shards) for group in order.groups)
         rows = max(ROWS_TOGETHER, self.batch_size) * place.world * place.workers
-        needed = min(total, 2 * group + total * rows // order.rows)
-        if near.limit_bytes < needed:
-            raise CacheError(
-                f"the shard cache {near.root}: limit_bytes is {near.limit_bytes}, and this order, on "
-                f"{place.workers} workers, has up to {needed} bytes of shards open at once"
-            )
+        limits: dict[Path, int] = {}
+        needed: Counter[Path] = Counter()
+        for source, own, count in zip(
+            self.mixture.sources, order.orders, order.counts, strict=True
+        ):
+            near = source.nearby
+            if near is None or near.limit_bytes is None or not count:
+                continue
+            limits[near.root] = min(near.limit_bytes, limits.get(near.root, near.limit_bytes))
+            own = replace(own, epoch=order.epoch)
+            needed[near.root] += _open_at_once(source, own, rows * count // order.rows)
+        for root, limit in limits.items():
+            if limit < needed[root]:
+                raise CacheError(
+                    f"the shard cache {root}: limit_bytes is {limit}, and this order, on "
+                    f"{place.workers} workers, has up to {needed[root]} bytes of shards open at once"
+                )
 
     def token(self, epoch: int, position: int) -> Token:
         """The token of a position."""
-        order = self.order
+        order = self.order.orders[0]
         return Token(
-            self.shards.fingerprint, order.shuffle, order.seed, order.shuffle_rows, epoch, position
+            self.mixture.fingerprint, order.shuffle, order.seed, order.shuffle_rows, epoch, position
         )
 
     def token_after(self, reading: Reading, batches: int) -> Token:
@@ -125,3 +140,10 @@ class Epochs:
         token = Token.from_dict(state)
         token.check(self.token(0, 0), self.order.rows)
         return token
+
+
+def _open_at_once(source: ShardedSource, order: Order, rows: int) -> int:
+    """Most bytes of shards that so many rows, gathered together, have open."""
+    sizes = [shard.bytes for shard in source.manifest.shards]
+    group = max(sum(sizes[each] for each in group.shards) for group in order.groups)
+    return min(sum(sizes), 2 * group + sum(sizes) * rows // order.rows)

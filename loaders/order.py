@@ -50,6 +50,7 @@ class Order:
         seed: not negative.
         epoch: not negative.
         shuffle_rows: least rows that are permuted together, where there are as many.
+        part: number of the source among those that are mixed; each is permuted in its own way.
     """
 
     shard_rows: tuple[int, ...]
@@ -57,6 +58,7 @@ class Order:
     seed: int = 0
     epoch: int = 0
     shuffle_rows: int = 2**18
+    part: int = 0
 
     def __post_init__(self) -> None:
         if self.shuffle not in get_args(Shuffle):
@@ -106,20 +108,22 @@ class Order:
         return self._random(1 + group.index).permutation(group.rows)
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[Group, int, int]]:
-        """The groups that hold positions ``start`` to ``stop``, each with the range inside it.
-
-        Behind the last row stands the first again.
-        """
+        """The groups that hold positions ``start`` to ``stop``, each with the range inside it."""
         while start < stop:
-            place = start % self.rows
-            group = self.groups[bisect_right(self._starts, place) - 1]
-            first = place - group.start
+            group = self.groups[bisect_right(self._starts, start) - 1]
+            first = start - group.start
             last = min(first + stop - start, group.rows)
             yield group, first, last
             start += last - first
 
     def _random(self, stream: int) -> np.random.RandomState:
-        # RandomState is frozen by NumPy's compatibility policy (NEP 19); Generator may change its
-        # streams between versions, and machines with different ones would disagree.
-        seeds = np.random.SeedSequence((self.seed, self.epoch, stream))
-        return np.random.RandomState(np.random.MT19937(seeds))
+        return random((self.seed, self.epoch, stream, self.part))
+
+
+def random(stream: tuple[int, ...]) -> np.random.RandomState:
+    """Random numbers that are the same on every machine, for ever.
+
+    RandomState is frozen by NumPy's compatibility policy (NEP 19); Generator may change its streams between
+    versions, and machines with different ones would disagree.
+    """
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence(stream)))

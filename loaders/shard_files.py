@@ -100,13 +100,21 @@ class _Checksummed:
         """Left to the owner of the file, which publishes it first."""
 
 
-def map_shard(directory: Path, shard: Shard, schema: pa.Schema, *, verify: bool) -> pa.RecordBatch:
-    """The rows of a shard as columns that lie in the mapped file.
+def map_shard(
+    path: Path, shard: Shard, schema: pa.Schema, chosen: pa.Schema, *, verify: bool
+) -> pa.RecordBatch:
+    """Columns of a shard, which lie in the mapped file unless it is compressed.
+
+    Args:
+        path: of the file.
+        shard: what the manifest says of it.
+        schema: of all its columns.
+        chosen: those wanted, in order.
+        verify: whether to compare its checksum.
 
     Raises:
         ShardCorruptError: it is missing, has another size or checksum, or other rows or columns.
     """
-    path = directory / shard.name
     try:
         mapped = pa.memory_map(str(path))
     except FileNotFoundError:
@@ -117,11 +125,14 @@ def map_shard(directory: Path, shard: Shard, schema: pa.Schema, *, verify: bool)
         raise ShardCorruptError(f"shard {path} has {mapped.size()} bytes instead of {shard.bytes}")
     if verify and xxhash.xxh3_64_hexdigest(mapped.read_buffer()) != shard.checksum:
         raise ShardCorruptError(f"shard {path} does not have the checksum {shard.checksum}")
+    places = sorted(schema.get_field_index(name) for name in chosen.names)
     try:
-        batch = pa.ipc.open_file(mapped).get_batch(0)
+        options = pa.ipc.IpcReadOptions(included_fields=places)
+        batch = pa.ipc.open_file(mapped, options=options).get_batch(0)
     except (pa.ArrowInvalid, OSError) as error:
         raise ShardCorruptError(f"shard {path} is not an Arrow file: {error}") from error
     batch = as_fixed(batch, schema)
-    if batch.num_rows != shard.rows or not batch.schema.equals(schema):
+    there = [schema.field(place) for place in places]
+    if batch.num_rows != shard.rows or list(batch.schema) != there:
         raise ShardCorruptError(f"shard {path} holds other rows or columns than its manifest says")
-    return batch
+    return batch.select(chosen.names)

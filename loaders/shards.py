@@ -93,6 +93,11 @@ class ShardedSource:
         return self.manifest.rows
 
     @property
+    def shard_rows(self) -> tuple[int, ...]:
+        """Rows of each shard."""
+        return tuple(shard.rows for shard in self.manifest.shards)
+
+    @property
     def stats(self) -> CacheStats:
         """What the cache did so far."""
         return with_events(self.seen, self.directory)
@@ -126,21 +131,24 @@ class ShardedSource:
         """
         return self.pinned(index)[0]
 
-    def pinned(self, index: int) -> tuple[pa.RecordBatch, Pin | None]:
-        """The rows of one shard, and what keeps its file from going; see ``open``."""
+    def pinned(
+        self, index: int, columns: Sequence[str] | None = None
+    ) -> tuple[pa.RecordBatch, Pin | None]:
+        """Some columns of one shard, or all, and what keeps its file from going; see ``open``."""
         shard = self.manifest.shards[index]
+        schema = self.chosen(columns)
         try:
-            return self._near(shard)
+            return self._near(shard, schema)
         except ShardCorruptError:
             if self.origin is None:
                 raise
             self.origin.repair(self.sealed, shard)
-            return self._near(shard)
+            return self._near(shard, schema)
 
-    def _near(self, shard: Shard) -> tuple[pa.RecordBatch, Pin | None]:
+    def _near(self, shard: Shard, schema: pa.Schema) -> tuple[pa.RecordBatch, Pin | None]:
         """A shard, which is brought first if it is not here."""
         if self.home is None or self.nearby is None:
-            return self._map(shard), None
+            return self._map(shard, schema), None
         path = self.directory / shard.name
         if not self._readers and (pin := reading(self.directory)) is not None:
             self._readers.append(pin)
@@ -154,14 +162,14 @@ class ShardedSource:
                 pin = Pin(path)
                 if path.exists():  # it did not go before it was pinned
                     try:
-                        return self._map(shard), pin
+                        return self._map(shard, schema), pin
                     except ShardCorruptError:
                         quarantine(self.directory, shard)
         raise CacheError(f"shard {path} goes as soon as it comes: raise limit_bytes")
 
-    def _map(self, shard: Shard) -> pa.RecordBatch:
+    def _map(self, shard: Shard, schema: pa.Schema) -> pa.RecordBatch:
         fresh = shard.name not in self._verified
-        batch = map_shard(self.directory, shard, self.schema, verify=fresh)
+        batch = map_shard(self.directory / shard.name, shard, self.schema, schema, verify=fresh)
         self._verified.add(shard.name)
         return batch
 

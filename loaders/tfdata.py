@@ -14,7 +14,8 @@ import pyarrow as pa
 from connector.errors import MissingDependencyError, OptionError, SchemaError
 from loaders.convert import Form, Ragged, item_type
 from loaders.epochs import Epochs
-from loaders.gather import Apart, Buffer
+from loaders.layout import Apart, Buffer
+from loaders.mixture import Mixture
 from loaders.order import Shuffle
 from loaders.place import Last, Place
 from loaders.reading import Reading
@@ -35,7 +36,7 @@ class TensorBatches(tf.train.experimental.PythonState):  # type: ignore[misc]
     A ``tf.train.Checkpoint`` that has it as an attribute saves and restores its place.
 
     Args:
-        shards: from ``seal``; the same on every rank.
+        shards: from ``seal``, or a Mixture; the same on every rank.
         batch_size: see SourceDataset, as all that follow.
         shuffle: the order.
         seed: of the order.
@@ -56,7 +57,7 @@ class TensorBatches(tf.train.experimental.PythonState):  # type: ignore[misc]
 
     def __init__(
         self,
-        shards: ShardedSource,
+        shards: ShardedSource | Mixture,
         *,
         batch_size: int,
         shuffle: Shuffle = "none",
@@ -156,7 +157,7 @@ class TensorBatches(tf.train.experimental.PythonState):  # type: ignore[misc]
         return {item.name: _spec(item, forms.get(item.name), rows) for item in self._schema}
 
 
-def to_dataset(shards: ShardedSource, **options: Any) -> tf.data.Dataset:
+def to_dataset(shards: ShardedSource | Mixture, **options: Any) -> tf.data.Dataset:
     """The first epoch as a tf.data pipeline; the options are those of TensorBatches."""
     return TensorBatches(shards, **options).to_dataset()
 

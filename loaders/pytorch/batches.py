@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from loaders.convert import Ragged
-from loaders.gather import Apart, Buffer, Layout
+from loaders.layout import Apart, Buffer, Layout
 
 
 class Batch(dict[str, Any]):

@@ -10,6 +10,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from connector.errors import OptionError, TokenMismatchError
 from loaders.epochs import Epochs
+from loaders.mixture import Mixture
 from loaders.order import Shuffle
 from loaders.place import Last, Place
 from loaders.pytorch.batches import Batch, own_buffer, shared_buffer, unpacked
@@ -30,7 +31,7 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
     torch.distributed where that is initialised, workers from the DataLoader; both by fork and by spawn.
 
     Args:
-        shards: from ``seal``; the same on every rank.
+        shards: from ``seal``, or a Mixture; the same on every rank.
         batch_size: rows in a batch.
         shuffle: ``none``, ``shards`` or ``full``; see loaders.order.
         seed: of the order; the same on every rank.
@@ -49,7 +50,7 @@ class SourceDataset(IterableDataset[dict[str, Any]]):
 
     def __init__(
         self,
-        shards: ShardedSource,
+        shards: ShardedSource | Mixture,
         *,
         batch_size: int,
         shuffle: Shuffle = "none",

@@ -12,7 +12,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from connector.errors import OptionError
 from connector.source import Source
-from loaders.gather import Layout, packed
+from loaders.gather import packed
+from loaders.layout import Layout
 from loaders.place import Place
 from loaders.pytorch.batches import Batch, own_buffer, shared_buffer, unpacked
 from loaders.pytorch.ranks import rank_and_world

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.distributed as dist
 
 from connector.errors import CacheError
+from loaders.mixture import Mixture
 from loaders.shards import ShardedSource
 
 
@@ -15,7 +16,7 @@ def rank_and_world() -> tuple[int, int] | None:
     return None
 
 
-def check_ranks(shards: ShardedSource) -> None:
+def check_ranks(shards: ShardedSource | Mixture) -> None:
     """Refuse ranks that would read different shards: their batches would not be of one order.
 
     Raises:

@@ -9,7 +9,9 @@ import numpy as np
 from torch.utils.data import Dataset, IterableDataset
 
 from loaders.convert import Ragged
-from loaders.gather import Layout, OpenShards, rows_of
+from loaders.gather import rows_of
+from loaders.layout import Layout
+from loaders.open_shards import Numbered, OpenShards
 from loaders.pytorch.batches import own_buffer, unpacked
 from loaders.shards import ShardedSource
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from loaders.pytorch.dataset import SourceDataset
 
 Row = dict[str, Any]
+_MOST_OPEN = 256
 
 
 class Rows(Sequence[Row]):
@@ -79,10 +82,24 @@ class RowDataset(Dataset[Row]):
     def __init__(self, shards: ShardedSource, *, columns: Sequence[str] | None = None) -> None:
         self.shards = shards
         self._layout = Layout.of(shards.chosen(columns))
+        counts = shards.shard_rows
+        self._numbered = Numbered.of(0, range(len(counts)), counts)
         self._opened: OpenShards | None = None
 
     def __len__(self) -> int:
         return self.shards.rows
+
+    @property
+    def _most_open(self) -> int:
+        """How many shards stay open from one batch to the next: each with a home has a file open.
+
+        Of a cache with a limit they leave half to the next batch's.
+        """
+        near = self.shards.nearby
+        if near is None or near.limit_bytes is None:
+            return _MOST_OPEN
+        largest = max(shard.bytes for shard in self.shards.manifest.shards)
+        return min(_MOST_OPEN, near.limit_bytes // (2 * largest))
 
     def __getitem__(self, index: int) -> Row:
         return self.__getitems__([index])[0]
@@ -96,9 +113,11 @@ class RowDataset(Dataset[Row]):
         if not (-total <= wanted.min() and wanted.max() < total):
             raise IndexError(f"rows {wanted.min()} to {wanted.max()} of {total}")
         if self._opened is None:
-            shards = range(len(self.shards.manifest.shards))
-            self._opened = OpenShards(self.shards, shards, self._layout)
-        owner, apart = rows_of(self._opened, wanted % total, self._layout, own_buffer)
+            self._opened = OpenShards([self.shards], self._layout)
+        self._opened.keep_latest(self._most_open)
+        owner, apart = rows_of(
+            self._opened, self._numbered, wanted % total, self._layout, own_buffer
+        )
         return Rows(unpacked(owner, self._layout, len(wanted), apart), len(wanted))
 
     @staticmethod

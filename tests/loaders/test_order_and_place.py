@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector import OptionError
+from loaders.mixing import MixedOrder
 from loaders.order import Order
 from loaders.place import Place, Steps
 
@@ -43,14 +44,13 @@ def test_an_epoch_holds_every_row_once(shards, shuffle, epoch, shuffle_rows):
 
 
 @given(SHARDS.filter(bool), st.integers(0, 300), st.integers(0, 300))
-def test_pieces_cover_a_range_and_begin_anew_behind_the_last_row(shards, start, length):
+def test_runs_cover_a_range_and_begin_anew_behind_the_last_row(shards, start, length):
     order = Order(shards, "full", 1, 0, 30)
-    spans = [
-        (group.start + first, group.start + last)
-        for group, first, last in order.pieces(start, start + length)
-    ]
-    covered = [i for first, last in spans for i in range(first, last)]
-    assert covered == [i % order.rows for i in range(start, start + length)]
+    covered = np.full(length, -1)
+    for run in MixedOrder((order,), (order.rows,)).runs(start, start + length):
+        first = run.group.start + run.first
+        covered[run.slots] = np.arange(first, first + len(run.slots))
+    assert covered.tolist() == [i % order.rows for i in range(start, start + length)]
 
 
 @given(st.integers(1, 200), st.integers(1, 30))

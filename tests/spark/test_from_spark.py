@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -15,7 +16,11 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
 from connector import OptionError, SchemaError, read_all
-from loaders import ShardedSource, SourceDataset, Transform
+from loaders import ShardedSource, Transform
+from loaders.convert import Array
+from loaders.epochs import Epochs
+from loaders.layout import Buffer
+from loaders.place import Place
 from loaders.spark import from_spark
 
 ROWS = 5000
@@ -76,9 +81,20 @@ def test_tasks_write_and_loaders_read(spark: SparkSession, tmp_path: Path) -> No
     assert (shards.stats.misses, shards.stats.hits) == (10, 0)  # written, and brought here
     again = sealed(rows(spark).mapInArrow(unreadable(), rows(spark).schema), tmp_path, "other")
     assert again.manifest == shards.manifest and ids(again) == list(range(ROWS))
-    dataset = SourceDataset(again, batch_size=512, shuffle="full", columns=["id", "pair"])
-    for batch in dataset:
+    for batch in batches(again, "id", "pair"):
         assert batch["pair"].tolist() == [[i, -i] for i in batch["id"].tolist()]
+
+
+def batches(shards: ShardedSource, *columns: str) -> Iterator[dict[str, Array]]:
+    """Batches of an epoch, without a framework: the environments of other Sparks have none."""
+
+    def allocate(size: int) -> tuple[Buffer, Buffer]:
+        buffer = np.empty(size, np.uint8)
+        return buffer, buffer
+
+    epochs = Epochs.of(shards, batch_size=512, shuffle="full", columns=columns)
+    for buffer, _, count in epochs.batches(epochs.reading(0, 0, Place()), allocate):
+        yield epochs.layout.arrays(buffer, count)
 
 
 def test_splits_and_transforms(spark: SparkSession, tmp_path: Path) -> None:
