@@ -14,7 +14,7 @@ from loaders.home import Home
 from loaders.list_sizes import ListSizes, fixed, joined, list_sizes
 from loaders.manifest import Manifest, Shard
 from loaders.records import Record
-from loaders.shard_files import ShardWriter
+from loaders.shard_files import Compression, ShardWriter
 from loaders.splits import Splits
 from loaders.transforms import Transform
 
@@ -28,12 +28,14 @@ class Making:
         splits: by which rows are divided; None for not.
         shard_bytes: most bytes of column data in a shard.
         home: where the shards are kept; None for here alone.
+        compression: of the shards' columns.
     """
 
     transform: Transform | None
     splits: Splits | None
     shard_bytes: int
     home: Home | None = None
+    compression: Compression = "none"
 
     def transformed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """A batch as it is in shards."""
@@ -100,7 +102,9 @@ class PartitionWriter:
         names = making.splits.names if making.splits else ("",)
         self._making = making
         self._writers = {
-            name: ShardWriter(directory, index, making.shard_bytes, name, making.home)
+            name: ShardWriter(
+                directory, index, making.shard_bytes, name, making.home, making.compression
+            )
             for name in names
         }
         self._schema: pa.Schema | None = None

@@ -20,6 +20,7 @@ from loaders.manifest import FORMAT
 from loaders.nearby import Nearby
 from loaders.partitions import Making
 from loaders.sealing import Progress, Sealing
+from loaders.shard_files import Compression, check_compression
 from loaders.shards import ShardedSource
 from loaders.splits import Splits
 from loaders.transforms import Transform
@@ -40,6 +41,7 @@ def seal(
     shard_max_age_seconds: float | None = None,
     processes: int = 1,
     shard_bytes: int = 64 << 20,
+    compression: Compression = "none",
     progress: Progress | None = None,
 ) -> ShardedSource:
     """Read a source once, and keep its rows in shards; a second call finds them.
@@ -63,6 +65,8 @@ def seal(
         shard_max_age_seconds: of policy ``ttl``: older shards are brought anew.
         processes: how many read and write partitions at once; 1 works in this process.
         shard_bytes: most bytes of column data in a shard.
+        compression: of shards: with ``lz4`` and ``zstd`` they take less disk, and a worker more memory and
+            time, as it unpacks the columns that it reads; with ``none`` they are mapped.
         progress: see Progress.
 
     Raises:
@@ -72,12 +76,15 @@ def seal(
         SchemaError: the transform returned different columns for different batches.
     """
     _check(version, max_age_seconds, processes, shard_bytes)
+    check_compression(compression)
     transform = Transform.of(transform)
     code = transform.fingerprint if transform else ""
     divided = None if splits is None else Splits.parse(splits)
     if divided and not keyed(source).key:
         raise OptionError("splits go by the key of a row, and this source has none")
-    definition = digest("seal", FORMAT, source.fingerprint, source.schema, code, divided)
+    definition = digest(
+        "seal", FORMAT, source.fingerprint, source.schema, code, divided, compression
+    )
     root = Path(cache).expanduser().absolute()
     if version is not None:
         directory = caches.seal_directory(root / definition, digest(version))
@@ -88,7 +95,7 @@ def seal(
     _check_limits(nearby, shard_bytes * (processes + 1), home, version)
     kept = Home.at(home, home_options).inside(definition, directory.name) if home else None
     name = version or directory.name
-    making = Making(transform, divided, shard_bytes, kept)
+    making = Making(transform, divided, shard_bytes, kept, compression)
     job = SealJob(source, making, directory, name)
     return Sealing(job, nearby, processes, progress).run()
 

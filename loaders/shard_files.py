@@ -1,4 +1,4 @@
-"""Shard files: Arrow IPC files of one uncompressed record batch, which map into memory as columns.
+"""Shard files: Arrow IPC files of one record batch; one that is not compressed maps into memory as columns.
 
 A shard's name ends in the checksum of its bytes.
 """
@@ -6,12 +6,12 @@ A shard's name ends in the checksum of its bytes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal, get_args
 
 import pyarrow as pa
 
 from connector.batching import capped
-from connector.errors import MissingDependencyError, ShardCorruptError
+from connector.errors import MissingDependencyError, OptionError, ShardCorruptError
 from loaders.files import private_file, publish, translated
 from loaders.home import Home
 from loaders.list_sizes import as_fixed
@@ -21,6 +21,17 @@ try:
     import xxhash
 except ModuleNotFoundError as error:
     raise MissingDependencyError("sealing needs xxhash: pip install 'kvlake[torch]'") from error
+
+
+Compression = Literal["none", "lz4", "zstd"]
+"""How the columns in a shard are compressed."""
+
+
+def check_compression(compression: str) -> None:
+    """Raise OptionError for one that is not known."""
+    if compression not in get_args(Compression):
+        known = ", ".join(get_args(Compression))
+        raise OptionError(f"compression is {compression!r}; it is one of {known}")
 
 
 class ShardWriter:
@@ -33,8 +44,11 @@ class ShardWriter:
         shard_bytes: int,
         split: str = "",
         home: Home | None = None,
+        compression: Compression = "none",
     ) -> None:
         self.shards: list[Shard] = []
+        codec = None if compression == "none" else compression
+        self._options = pa.ipc.IpcWriteOptions(compression=codec)
         self._home = home
         self._split = split
         self._directory = directory
@@ -63,7 +77,9 @@ class ShardWriter:
         (batch,) = table.to_batches()
         with translated(self._directory), private_file(self._directory) as file:
             sink = _Checksummed(file)
-            with pa.ipc.new_file(pa.PythonFile(sink, "w"), batch.schema) as writer:
+            with pa.ipc.new_file(
+                pa.PythonFile(sink, "w"), batch.schema, options=self._options
+            ) as writer:
                 writer.write_batch(batch)
             checksum = sink.sum.hexdigest()
             place = f"{self._partition:05d}-{self._split}{len(self.shards):04d}"

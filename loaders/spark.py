@@ -21,6 +21,7 @@ from loaders.manifest import FORMAT, Manifest
 from loaders.nearby import MARK, Nearby
 from loaders.partitions import Making, PartitionWriter
 from loaders.records import Record
+from loaders.shard_files import Compression, check_compression
 from loaders.shards import ShardedSource
 from loaders.splits import Splits
 from loaders.stats import CacheStats
@@ -48,6 +49,7 @@ def from_spark(
     policy: Policy = "scan",
     shard_max_age_seconds: float | None = None,
     shard_bytes: int = 64 << 20,
+    compression: Compression = "none",
 ) -> ShardedSource:
     """Seal a DataFrame, unless it was; each task writes the shards of one partition to their home.
 
@@ -67,6 +69,8 @@ def from_spark(
         policy: which shards go first.
         shard_max_age_seconds: of policy ``ttl``.
         shard_bytes: most bytes of column data in a shard.
+        compression: of shards: with ``lz4`` and ``zstd`` they take less disk, and a worker more memory and
+            time, as it unpacks the columns that it reads; with ``none`` they are mapped.
 
     Raises:
         OptionError: splits without a key, or a value out of range.
@@ -76,6 +80,7 @@ def from_spark(
     if shard_bytes < 1:
         raise OptionError(f"shard_bytes ({shard_bytes}) must be at least 1")
     check_policy(policy, shard_max_age_seconds)
+    check_compression(compression)
     if missing := [column for column in key if column not in df.columns]:
         raise SchemaError(
             f"the DataFrame has no column {missing[0]!r}; it has {', '.join(df.columns)}"
@@ -86,7 +91,7 @@ def from_spark(
         raise OptionError("splits go by the key of a row: name its columns by key=")
     code = transform.fingerprint if transform else ""
     columns = df.schema.json()
-    definition = digest("spark", FORMAT, name, columns, code, divided, tuple(key))
+    definition = digest("spark", FORMAT, name, columns, code, divided, tuple(key), compression)
     root = Path(cache).expanduser().absolute()
     directory = caches.seal_directory(root / definition, digest(version))
     kept = Home.at(home, home_options).inside(definition, directory.name)
@@ -97,7 +102,7 @@ def from_spark(
     content = kept.read(caches.MANIFEST)
     found = 0
     if content is None:
-        making = Making(transform, divided, shard_bytes, kept)
+        making = Making(transform, divided, shard_bytes, kept, compression)
         label = f"{definition}-{directory.name}"
         content = _sealed(df, making, tuple(key), label, version).to_json()
         content = kept.write_once(caches.MANIFEST, content)

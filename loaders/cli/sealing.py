@@ -8,13 +8,14 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from connector.errors import OptionError
 from loaders.cli.opening import add_source, opened_source
 from loaders.cli.output import Found
 from loaders.seal import seal
 from loaders.sealing import Progress
+from loaders.shard_files import Compression
 
 
 def add_commands(commands: Any) -> None:
@@ -27,6 +28,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--splits", metavar="NAME=SHARE,...", help="such as train=0.9,test=0.1")
     parser.add_argument("--home", help="where the shards are kept, such as s3://bucket/seals")
     parser.add_argument("--limit-bytes", type=int, help="most bytes of shards in the cache")
+    parser.add_argument("--compression", choices=get_args(Compression), default="none")
     parser.add_argument("--processes", type=int, default=1, help="how many read and write at once")
     parser.set_defaults(run=_seal)
 
@@ -41,6 +43,7 @@ def _seal(given: argparse.Namespace) -> Found:
             splits=_shares(given.splits) if given.splits else None,
             home=given.home,
             limit_bytes=given.limit_bytes,
+            compression=given.compression,
             processes=given.processes,
             progress=progress,
         )

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from connector import SchemaError, TableSource, read_all
 from loaders import ShardedSource, SourceDataset, seal
 from loaders.place import Last
+from loaders.shard_files import Compression
 
 
 @pytest.fixture
@@ -41,9 +42,12 @@ def test_batches_are_exact_and_rows_belong_together(shards: ShardedSource, shuff
 
 @pytest.mark.slow
 @pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("compression", ["none", "zstd"])
 def test_persistent_workers_give_the_global_order_of_each_epoch(
-    shards: ShardedSource, context: str
+    tmp_path: Path, context: str, compression: Compression
 ):
+    source = TableSource(table(1000), parts=7)
+    shards = seal(source, transform=doubled, cache=tmp_path, version="1", compression=compression)
     dataset = SourceDataset(shards, batch_size=64, shuffle="full", shuffle_rows=300, seed=5)
     loader = DataLoader(
         dataset,

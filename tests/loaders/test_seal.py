@@ -80,6 +80,24 @@ def test_shards_are_near_their_size(tmp_path: Path):
     assert read_all(shards).equals(table(20_000))
 
 
+@pytest.mark.parametrize("compression", ["lz4", "zstd"])
+def test_compressed_shards_hold_the_same_in_less(source, tmp_path: Path, compression) -> None:
+    plain = seal(source, cache=tmp_path / "c", version="1")
+    small = seal(source, cache=tmp_path / "c", version="1", compression=compression)
+    assert read_all(small).equals(read_all(plain)) and small.directory != plain.directory
+    assert small.manifest.total_bytes < 0.9 * plain.manifest.total_bytes
+    batch, _ = small.pinned(1, ["x", "id"])  # unpacks no other column
+    assert batch.schema.names == ["x", "id"] and batch.num_rows == 250
+    flip(small.directory / small.manifest.shards[1].name)
+    again = seal(source, cache=tmp_path / "c", version="1", compression=compression)
+    assert read_all(again).equals(table()) and again.stats.rebuilt == 1
+
+
+def test_an_unknown_compression_is_refused(source: CountingSource, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="'gzip'; it is one of none, lz4, zstd"):
+        seal(source, cache=tmp_path / "c", version="1", compression="gzip")
+
+
 def test_an_empty_table_keeps_its_columns(tmp_path: Path):
     shards = seal(TableSource(table(0)), transform=doubled, cache=tmp_path, version="1")
     assert shards.schema == table(0).schema and shards.rows == 0
