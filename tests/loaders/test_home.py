@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import multiprocessing
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import fsspec
 import pyarrow as pa
 import pytest
 from loaders_sealing import CountingSource, doubled, table
+from moto.server import ThreadedMotoServer
+from torch.utils.data import DataLoader
 
 from connector import CacheError, OptionError, TableSource, read_all
 from loaders import ShardedSource, SourceDataset, Transform, seal
@@ -77,6 +81,44 @@ def test_any_filesystem(source: CountingSource, tmp_path: Path) -> None:
         assert source.reads() == list(range(PARTS))
     finally:
         fsspec.filesystem("memory").rm("/seals", recursive=True)
+
+
+@pytest.fixture
+def bucket(caplog: pytest.LogCaptureFixture) -> Iterator[dict[str, Any]]:
+    """What fsspec needs for S3: a server of its protocol in this process, with a bucket ``seals``."""
+    caplog.set_level(logging.ERROR, "werkzeug")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    client = {"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"}
+    options = {"key": "user", "secret": "secret", "client_kwargs": client}
+    try:
+        fsspec.filesystem("s3", **options).call_s3("create_bucket", Bucket="seals")
+        yield options
+    finally:
+        server.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "context"), [(1, "fork"), (2, "spawn")])
+def test_s3(
+    source: CountingSource, tmp_path: Path, bucket: dict[str, Any], processes: int, context: str
+) -> None:
+    given = {"home": "s3://seals/here", "home_options": bucket, "processes": processes}
+    first = sealed(source, tmp_path, **given)
+    limit = first.manifest.total_bytes // 2
+    other = sealed(source, tmp_path, "other", limit_bytes=limit, **given)
+    assert source.reads() == list(range(PARTS)) or processes > 1
+    assert other.manifest == first.manifest and "secret" not in repr(other)
+    for _ in range(2):
+        assert ids(other) == list(range(ROWS))
+        assert sum(path.stat().st_size for path in local(other)) <= limit
+    there = fsspec.filesystem("s3", **bucket).find("seals/here")
+    assert {Path(path).suffix for path in there} == {".arrow", ".json", ".pickle"}
+    third = sealed(source, tmp_path, "third", **given)  # whose shards a worker brings
+    dataset = SourceDataset(third, batch_size=500, shuffle="shards")
+    loader = DataLoader(dataset, None, num_workers=1, multiprocessing_context=context)
+    assert sorted(i for batch in loader for i in batch["id"].tolist()) == list(range(ROWS))
 
 
 def test_another_machine_finishes_what_one_began(source: CountingSource, tmp_path: Path) -> None:

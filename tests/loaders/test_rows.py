@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from pathlib import Path
 
@@ -94,3 +95,29 @@ def test_a_sampler_takes_batches_column_by_column(shards: ShardedSource, workers
             assert values[offsets[at] : offsets[at + 1]].tolist() == list(range(i % 4))
     numbers = DataLoader(RowDataset(shards, columns=["id", "name"]), batch_size=45)
     assert [len(batch["name"]) for batch in numbers] == [45, 45]
+
+
+def test_rows_come_through_a_cache_that_is_smaller_than_the_seal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one batch had open goes for the next; without a limit, so many shards stay open."""
+    source = TableSource(pa.table(COLUMNS), parts=20)
+    home = {"home": f"file://{tmp_path}/home", "version": "1"}
+    whole = seal(source, cache=tmp_path / "all", shard_bytes=1 << 10, **home)
+    largest = max(shard.bytes for shard in whole.manifest.shards)
+    small = seal(source, cache=tmp_path / "c", shard_bytes=1 << 10, limit_bytes=8 * largest, **home)
+    for shards, most in ((small, 4), (whole, 3)):
+        monkeypatch.setattr("loaders.pytorch.rows._MOST_OPEN", most)
+        rows = RowDataset(shards)
+        for i in torch.randperm(COUNT).tolist():
+            assert plain(rows[i])["id"] == i
+            assert len(open_files(shards)) <= most + 1
+
+
+def open_files(shards: ShardedSource) -> set[str]:
+    """The shards that this process has open, to keep them from going."""
+    paths = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the one that lists them
+            paths.add(str(descriptor.readlink()))
+    return {path for path in paths if path.startswith(str(shards.directory)) and "arrow" in path}
