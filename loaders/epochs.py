@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.errors import CacheError, OptionError
-from loaders.gather import ROWS_TOGETHER, gathered
+from loaders.gather import gathered
 from loaders.layout import Apart, Buffer, Layout
 from loaders.mixing import MixedOrder
 from loaders.mixture import Mixture
@@ -90,7 +90,7 @@ class Epochs:
 
     def _check_room(self, order: MixedOrder, place: Place) -> None:
         """Tell at once, and not in the middle of the epoch, that the cache is too small."""
-        rows = max(ROWS_TOGETHER, self.batch_size) * place.world * place.workers
+        rows = max(self.layout.rows_together, self.batch_size) * place.world * place.workers
         limits: dict[Path, int] = {}
         needed: Counter[Path] = Counter()
         for source, own, count in zip(

@@ -16,9 +16,6 @@ from loaders.mixing import MixedOrder, Run
 from loaders.open_shards import Numbered, OpenShard, OpenShards, Places
 from loaders.shards import ShardedSource
 
-ROWS_TOGETHER = 1 << 16
-"""Rows gathered at a time: with more, better use of the processor's cache, and a later first batch."""
-
 
 class Plan:
     """Where the rows of a batch come from: shard by shard, and then back into the batch's order."""
@@ -81,7 +78,7 @@ def gathered(
     """
     shards = OpenShards(sources, layout)
     groups: dict[tuple[int, int, int], Numbered] = {}
-    for together in _together(spans):
+    for together in _together(spans, layout.rows_together):
         runs = [list(order.runs(start, stop)) for start, stop in together]
         known = groups
         groups = {}
@@ -159,14 +156,14 @@ def _finished(name: str, form: Form, column: pa.Array) -> Apart:
     return found
 
 
-def _together(spans: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+def _together(spans: Iterable[tuple[int, int]], most_rows: int) -> Iterator[list[tuple[int, int]]]:
     """Spans in runs that are gathered at once."""
     run: list[tuple[int, int]] = []
     rows = 0
     for start, stop in spans:
         run.append((start, stop))
         rows += stop - start
-        if rows >= ROWS_TOGETHER:
+        if rows >= most_rows:
             yield run
             run, rows = [], 0
     if run:

@@ -16,6 +16,11 @@ Buffer = NDArray[np.uint8]
 Apart: TypeAlias = "Ragged | list[Any]"
 """A column of a batch that lies in no buffer."""
 
+ROWS_TOGETHER = 1 << 16
+"""Rows gathered at a time: with more, better use of the processor's cache, and a later first batch."""
+BYTES_TOGETHER = 64 << 20
+"""Most bytes of buffers gathered at a time, beyond one batch: rows of images are wide."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -47,6 +52,11 @@ class Layout:
         widest = sorted(found, key=lambda kind: (-np.dtype(kind[0]).itemsize, kind))
         blocks = tuple((*kind, tuple(found[kind])) for kind in widest)
         return cls(tuple(schema.names), blocks, apart)
+
+    @property
+    def rows_together(self) -> int:
+        """Rows gathered at a time."""
+        return min(ROWS_TOGETHER, BYTES_TOGETHER // max(1, self.nbytes(1)))
 
     def nbytes(self, rows: int) -> int:
         """Bytes of a buffer for this many rows."""

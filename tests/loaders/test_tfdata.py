@@ -65,6 +65,18 @@ def test_full_batches_have_a_static_shape(shards: ShardedSource) -> None:
     assert to_dataset(shards, **OPTIONS).element_spec["vector"].shape.as_list() == [None, 2]
 
 
+def test_nested_lists_of_one_size_are_tensors_of_as_many_dimensions(tmp_path: Path) -> None:
+    pixels = [[[[i, y, x] for x in range(4)] for y in range(2)] for i in range(9)]
+    kind = pa.list_(pa.list_(pa.list_(pa.uint8(), 3), 4), 2)
+    table = pa.table({"id": pa.array(range(9)), "image": pa.array(pixels, kind)})
+    sealed = seal(TableSource(table, parts=2), cache=tmp_path, version="1")
+    dataset = to_dataset(sealed, batch_size=4, shuffle="full")
+    assert dataset.element_spec["image"].shape.as_list() == [None, 2, 4, 3]
+    for batch in dataset:
+        assert batch["image"].dtype == tf.uint8
+        assert batch["image"].numpy().tolist() == [pixels[i] for i in batch["id"].numpy()]
+
+
 def test_an_epoch_is_stopped_and_gone_on_with(shards: ShardedSource, tmp_path: Path) -> None:
     whole = {}
     for epoch in (2, 3):
