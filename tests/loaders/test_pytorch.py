@@ -10,9 +10,11 @@ import pytest
 import torch
 from loaders_sealing import doubled, table
 from torch.utils.data import DataLoader
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from connector import SchemaError, TableSource, read_all
 from loaders import ShardedSource, SourceDataset, seal
+from loaders.convert import Ragged
 from loaders.place import Last
 from loaders.shard_files import Compression
 
@@ -72,6 +74,28 @@ def test_a_collate_function_in_a_worker_is_kept(shards: ShardedSource):
     assert [float(batch["sum"]) for batch in loader] == [
         float(batch["x"].sum()) for batch in dataset
     ]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_pinned(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the walk that DataLoader makes through a batch; to pin for real takes an accelerator."""
+    pinned: list[torch.Tensor] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor.clone())
+        return pinned[-1]
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    sealed = seal(TableSource(pa.table(LISTS), parts=3), cache=tmp_path, version="1")
+    dataset = SourceDataset(sealed, batch_size=50)
+    (batch,) = DataLoader(dataset, batch_size=None, num_workers=workers)
+    found = pin_memory(batch)
+    assert list(found) == list(batch) and isinstance(found["history"], Ragged)
+    tensors = [found["id"], found["vector"], *found["history"]]
+    assert all(a is b for a, b in zip(tensors, pinned, strict=True))
+    assert found["tags"] == batch["tags"]
+    for ours, before in zip(tensors, [batch["id"], batch["vector"], *batch["history"]]):
+        assert torch.equal(ours, before)
 
 
 def _with_sum(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
