@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from connector import TableSource
 from connector.errors import TokenMismatchError
-from loaders import ShardedSource, SourceDataset, seal
+from loaders import Mixture, ShardedSource, SourceDataset, seal
 from loaders.tfdata import TensorBatches, to_dataset
 
 COUNT = 230
@@ -55,6 +55,19 @@ def test_batches_are_those_of_torch(shards: ShardedSource, shuffle: Any, ranks: 
         assert [text.decode() for text in ours["name"].numpy()] == theirs["name"]
         tags = [[text.decode() for text in row] for row in ours["tags"].to_list()]
         assert tags == theirs["tags"]
+
+
+def test_a_mixture_is_the_same_in_both(shards: ShardedSource, tmp_path: Path) -> None:
+    other = seal(TableSource(pa.table(COLUMNS).slice(0, 40)), cache=tmp_path, version="2")
+    mixture = Mixture([shards, other], [2, 1], rows=300)
+    data = TensorBatches(mixture, **OPTIONS)
+    torch = SourceDataset(mixture, **OPTIONS)
+    for each in (data, torch):
+        each.set_epoch(1)
+    expected = [i for batch in torch for i in batch["id"].tolist()]
+    assert ids(data.to_dataset()) == expected
+    data.load_state_dict(torch.token_at(3))
+    assert ids(data.to_dataset()) == expected[3 * 16 :]
 
 
 def test_full_batches_have_a_static_shape(shards: ShardedSource) -> None:
