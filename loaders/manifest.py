@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -74,7 +75,7 @@ class Manifest:
     def total_bytes(self) -> int:
         return sum(shard.bytes for shard in self.shards)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Equal for equal rows in equal order."""
         return digest(

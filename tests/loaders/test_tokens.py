@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from connector import OptionError, TableSource
+from connector.digests import digest
 from connector.errors import TokenMismatchError
 from loaders import ShardedSource, SourceDataset, seal
 
@@ -60,6 +62,16 @@ def loaded(dataset: SourceDataset, workers: int) -> Iterator[dict[str, Any]]:
             queues.append(list(dataset))
     rounds = itertools.zip_longest(*queues)
     return (batch for batches in rounds for batch in batches if batch is not None)
+
+
+def test_a_snapshot_is_a_few_numbers_and_hashes_the_shards_once(shards: ShardedSource) -> None:
+    many = replace(shards.manifest, shards=shards.manifest.shards * 1000)
+    dataset = made(replace(shards, sealed=many))
+    with mock.patch("loaders.manifest.digest", wraps=digest) as hashing:
+        states = [dataset.state_dict() for _ in itertools.islice(dataset, 20)]
+    assert hashing.call_count <= 1
+    assert states[-1]["position"] == 20 * OPTIONS["batch_size"]
+    assert len(json.dumps(states[-1])) < 250
 
 
 @settings(max_examples=80, deadline=None)
