@@ -70,7 +70,7 @@ class Order:
         if self.shuffle_rows < 1:
             raise OptionError(f"shuffle_rows must be at least 1, got {self.shuffle_rows}")
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Rows of the epoch."""
         return sum(self.shard_rows)
