@@ -1,7 +1,7 @@
 """Run a benchmark case, ours beside its peers and its limit in one run, and print JSON.
 
     python scripts/bench.py redis --peers DIRECTORY
-    python scripts/bench.py loaders --rows 200000 --repeats 3 --out loaders.json
+    python scripts/bench.py loaders --rows 200000 --repeats 3 --peers DIRECTORY --out loaders.json
     python scripts/bench.py growth --rows 10000 100000 1000000 --repeats 3 --out growth.json
     python scripts/bench.py aerospike --url aerospike://127.0.0.1:3000/test --peers DIRECTORY
 
@@ -36,6 +36,8 @@ CASES = (
     "spark",
     "streaming",
     "loaders",
+    "images",
+    "live",
     "epochs",
     "aerospike",
 )
@@ -49,13 +51,14 @@ PACKAGES = (
     "aerospike",
     "pyspark",
     "torch",
+    "pillow",
 )
 
 
 def environment() -> dict[str, object]:
     """What the figures were measured with."""
     found: dict[str, object] = {"python": platform.python_version(), "cores": os.cpu_count()}
-    for name in (*PACKAGES, "mosaicml-streaming"):
+    for name in PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

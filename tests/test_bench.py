@@ -16,6 +16,10 @@ from aerospikes import Aerospike
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 PEERS = os.environ.get("TEST_PEERS")
 """What scripts/peers made, where it was run."""
+SPARK_REDIS = PEERS is not None and (Path(PEERS) / "venv").exists()
+LOADERS = PEERS is not None and (Path(PEERS) / "loaders").exists()
+"""Which parts of it."""
+WITH_PEERS = ("--peers", PEERS) if PEERS else ()
 
 
 def python(script: str, *arguments: object, directory: Path) -> None:
@@ -34,14 +38,14 @@ def run(case: str, directory: Path, *rows: int, more: tuple[object, ...] = ()) -
 
 @pytest.mark.slow
 def test_redis(tmp_path: Path) -> None:
-    found = run("redis", tmp_path, 5000, more=("--peers", PEERS) if PEERS else ())
+    found = run("redis", tmp_path, 5000, more=WITH_PEERS)
     expected = {"read", "write", "scan_limit", "write_redis_py", "spark_read", "spark_write"}
     expected |= {"write_replace", "write_overwrite", "write_row_ttl"}
     assert expected <= set(found["figures"])
     assert found["read_worker"]["rows"] == 5000
     assert 0 < found["server_cpu"]["read"]["busy_share"] <= 1.1
-    assert ("spark_read / read_spark_redis" in found["ratios"]) == bool(PEERS)
-    assert ("spark-redis" in found["absent"]) != bool(PEERS)
+    assert ("spark_read / read_spark_redis" in found["ratios"]) == SPARK_REDIS
+    assert ("spark-redis" in found["absent"]) != SPARK_REDIS
 
 
 @pytest.mark.slow
@@ -110,7 +114,7 @@ def test_pushdown(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_aerospike(tmp_path: Path, aerospike_server: Aerospike) -> None:
-    more = ("--url", aerospike_server.url, *(("--peers", PEERS) if PEERS else ()))
+    more = ("--url", aerospike_server.url, *WITH_PEERS)
     found = run("aerospike", tmp_path, 2000, more=more)
     assert found["server"].startswith("Aerospike ")
     expected = {f"{what}_{n}" for n in (1, 2) for what in ("read", "read_bare", "write_bare")}
@@ -131,7 +135,33 @@ def test_aerospike_asks_for_a_server(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_loaders(tmp_path: Path) -> None:
-    assert run("loaders", tmp_path, 20_000)["ratios"]
+    found = run("loaders", tmp_path, 20_000, more=WITH_PEERS)
+    assert {"epoch / epoch_raw_arrow", "epoch / epoch_raw_parquet"} <= set(found["ratios"])
+    for peer in ("mosaic", "litdata", "datasets"):
+        assert (peer in found["absent"]) != LOADERS
+        for ratio in (f"epoch / epoch_{peer}", f"sealing / writing_{peer}"):
+            assert (ratio in found["ratios"]) == LOADERS
+
+
+@pytest.mark.slow
+def test_images(tmp_path: Path) -> None:
+    found = run("images", tmp_path, 600, more=WITH_PEERS)
+    assert {"epoch", "epoch_sealed_pixels", "sealing", "sealing_pixels"} <= set(found["figures"])
+    assert 10_000 < found["bytes_of_a_jpeg"] < 40_000
+    for peer in ("mosaic", "litdata"):
+        assert (peer in found["absent"]) != LOADERS
+        assert (f"epoch / epoch_{peer}" in found["ratios"]) == LOADERS
+
+
+@pytest.mark.slow
+def test_live(tmp_path: Path) -> None:
+    found = run("live", tmp_path, 5000)
+    assert set(found["ratios"]) == {
+        "read / live",
+        "read / live_shuffled",
+        "read_2 / live_2",
+        "read_2 / live_2_shuffled",
+    }
 
 
 @pytest.mark.slow

@@ -1,35 +1,43 @@
-"""Sealed epochs and sealing beside mosaicml-streaming and raw memory-mapped Arrow, in one run.
+"""Sealed epochs and sealing beside other loaders and raw files of Arrow and Parquet, in one run.
 
 13 float32 and 26 int64 columns and a label; every contender permutes rows over at least 2^18 rows
-and feeds a DataLoader of 2 workers with batches of 4096.
+and feeds a DataLoader of 2 workers with batches of 4096. mosaicml-streaming, LitData and Hugging
+Face's datasets run in the environment of ``scripts/peers DIRECTORY loaders``.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from benchmarks.asking import Asked, started
 from benchmarks.settings import Settings
-from benchmarks.timing import in_turn, rate, summary, timed
+from benchmarks.timing import Contender, in_turn, over, summary, timed
 from connector import TableSource
 from loaders import ShardedSource, SourceDataset, seal
+from loaders.convert import Array
 
 ROWS = 1_000_000
 BATCH_ROWS = 4096
 WORKERS = 2
 WINDOW_ROWS = 2**18
-MOSAIC_ROWS = 300_000
-"""Rows of mosaic's epoch that are timed: at its rate a whole one takes too long."""
+PEERS = ("mosaic", "litdata", "datasets")
+WRITTEN = {"mosaic": 300_000, "litdata": 300_000}
+"""First rows that a peer writes, and so all that it has: at its rate the whole table takes too long."""
+READ = {"mosaic": 300_000, "litdata": 100_000, "datasets": 100_000}
+"""First rows of a peer's epoch that are timed, likewise."""
 
 
 def make_table(rows: int) -> pa.Table:
@@ -52,101 +60,129 @@ class RawArrow(IterableDataset[dict[str, torch.Tensor]]):
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = get_worker_info()
         assert worker is not None
+        shards = (pa.ipc.open_file(pa.memory_map(path)).get_batch(0) for path in self.paths)
         number = itertools.count()
-        for window in self._windows():
-            columns = {name: window[name].to_numpy() for name in window.schema.names}
-            order = np.random.default_rng(0).permutation(window.num_rows)
-            for start in range(0, window.num_rows, BATCH_ROWS):
-                if next(number) % worker.num_workers == worker.id:
-                    rows = order[start : start + BATCH_ROWS]
-                    yield {name: torch.from_numpy(c.take(rows)) for name, c in columns.items()}
+        for columns, rows in _permuted(_windows(shards)):
+            if next(number) % worker.num_workers == worker.id:
+                yield _taken(columns, rows)
 
-    def _windows(self) -> Iterator[pa.RecordBatch]:
-        held: list[pa.RecordBatch] = []
-        for path in self.paths:
-            held.append(pa.ipc.open_file(pa.memory_map(path)).get_batch(0))
-            if sum(batch.num_rows for batch in held) >= WINDOW_ROWS:
-                yield pa.concat_batches(held)
-                held = []
-        if held:
+
+class RawParquet(IterableDataset[dict[str, torch.Tensor]]):
+    """One Parquet file, decoded and permuted by windows in NumPy, sent as by RawArrow.
+
+    A worker has windows of its own, as to decode each in all workers would cost more.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        worker = get_worker_info()
+        assert worker is not None
+        file = pq.ParquetFile(self.path)
+        groups = list(range(worker.id, file.num_row_groups, worker.num_workers))
+        windows = _windows(file.iter_batches(WINDOW_ROWS, row_groups=groups))
+        for columns, rows in _permuted(windows):
+            yield _taken(columns, rows)
+
+
+def _windows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches joined until they have as many rows as are permuted together."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(batch.num_rows for batch in held) >= WINDOW_ROWS:
             yield pa.concat_batches(held)
+            held = []
+    if held:
+        yield pa.concat_batches(held)
+
+
+def _permuted(
+    windows: Iterable[pa.RecordBatch],
+) -> Iterator[tuple[dict[str, Array], NDArray[np.int64]]]:
+    """For each batch its window's columns, and which of their rows it has."""
+    for window in windows:
+        columns = {name: window[name].to_numpy() for name in window.schema.names}
+        order = np.random.default_rng(0).permutation(window.num_rows)
+        for start in range(0, window.num_rows, BATCH_ROWS):
+            yield columns, order[start : start + BATCH_ROWS]
+
+
+def _taken(columns: dict[str, Array], rows: NDArray[np.int64]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(column.take(rows)) for name, column in columns.items()}
 
 
 def run(settings: Settings) -> dict[str, object]:
     """All figures of the case."""
     rows = settings.rows_or(ROWS)
     table = make_table(rows)
-    absent = []
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         root = Path(directory)
-        started = time.perf_counter()
-        shards = seal(TableSource(table, parts=4), cache=root / "cache", version="bench")
-        writing = {"sealing": rows / (time.perf_counter() - started)}
-        contenders = {
+        peers = None
+        if settings.has_loaders:
+            peers = stack.enter_context(_started(settings, table, root))
+        shards, writing = _written(table, root, peers)
+        contenders: dict[str, Contender] = {
             "epoch": timed(
                 lambda: _epoch(SourceDataset(shards, batch_size=BATCH_ROWS, shuffle="full"))
             ),
             "epoch_raw_arrow": timed(lambda: _epoch(_raw(shards))),
+            "epoch_raw_parquet": timed(lambda: _epoch(RawParquet(str(root / "rows.parquet")))),
         }
-        if importlib.util.find_spec("streaming"):
-            writing["writing_mosaic"] = _write_mosaic(table, root / "mosaic")
-            contenders["epoch_mosaic"] = timed(lambda: _mosaic_epoch(root / "mosaic"))
-        else:
-            absent.append("mosaicml-streaming")
-        figures = in_turn(contenders, settings.repeats)
-    figures |= {name: summary([rate]) for name, rate in writing.items()}
-    ratios = {"epoch / raw Arrow": rate(figures, "epoch") / rate(figures, "epoch_raw_arrow")}
-    if not absent:
-        ratios["epoch / mosaic"] = rate(figures, "epoch") / rate(figures, "epoch_mosaic")
-        ratios["sealing / mosaic"] = rate(figures, "sealing") / rate(figures, "writing_mosaic")
+        if peers:
+            contenders |= {f"epoch_{name}": peers.contender(f"epoch {name}") for name in PEERS}
+        figures = in_turn(contenders, settings.repeats) | writing
     return {
         "rows": rows,
         "batch_rows": BATCH_ROWS,
         "workers": WORKERS,
         "rows_permuted_together": WINDOW_ROWS,
-        "rows_timed_of_mosaic": min(rows, MOSAIC_ROWS),
+        "rows_written_by": {name: min(rows, WRITTEN.get(name, rows)) for name in PEERS},
+        "rows_timed_of_epoch": {name: min(rows, READ.get(name, rows)) for name in PEERS},
+        "peers": peers.versions if peers else {},
         "figures": figures,
-        "ratios": {name: round(ratio, 1) for name, ratio in ratios.items()},
-        "absent": absent,
+        "ratios": over(figures, "epoch", (name for name in figures if name.startswith("epoch_")))
+        | over(figures, "sealing", (name for name in figures if name.startswith("writing_"))),
+        "absent": [] if peers else list(PEERS),
     }
+
+
+def _started(settings: Settings, table: pa.Table, root: Path) -> AbstractContextManager[Asked]:
+    with pa.ipc.new_file(root / "rows.arrow", table.schema) as writer:
+        writer.write_table(table)
+    given = {
+        "table": str(root / "rows.arrow"),
+        "directory": str(root / "peers"),
+        "batch_rows": BATCH_ROWS,
+        "window_rows": WINDOW_ROWS,
+        "workers": WORKERS,
+        "written": WRITTEN,
+        "read": READ,
+    }
+    return started(settings.loaders_python, "loader_peers.py", given)
+
+
+def _written(
+    table: pa.Table, root: Path, peers: Asked | None
+) -> tuple[ShardedSource, dict[str, dict[str, object]]]:
+    """What every contender reads is written once, and how fast."""
+    began = time.perf_counter()
+    shards = seal(TableSource(table, parts=4), cache=root / "cache", version="bench")
+    rates = {"sealing": table.num_rows / (time.perf_counter() - began)}
+    began = time.perf_counter()
+    pq.write_table(table, root / "rows.parquet", row_group_size=WINDOW_ROWS)
+    rates["writing_parquet"] = table.num_rows / (time.perf_counter() - began)
+    if peers:
+        rates |= {f"writing_{name}": peers.rate(f"write {name}") for name in PEERS}
+    return shards, {name: summary([found]) for name, found in rates.items()}
 
 
 def _raw(shards: ShardedSource) -> RawArrow:
     return RawArrow([str(shards.directory / shard.name) for shard in shards.manifest.shards])
 
 
-def _epoch(dataset: Any, batch_size: int | None = None, limit: int | None = None) -> int:
-    """Read an epoch, or its first rows; the making of the workers is timed with it."""
-    rows = 0
-    for batch in DataLoader(dataset, batch_size=batch_size, num_workers=WORKERS):
-        rows += len(batch["label"])
-        if limit is not None and rows >= limit:
-            break
-    return rows
-
-
-def _write_mosaic(table: pa.Table, out: Path) -> float:
-    from streaming import MDSWriter
-
-    kinds = {item.name: str(np.dtype(item.type.to_pandas_dtype())) for item in table.schema}
-    columns = {name: table[name].to_numpy() for name in table.column_names}
-    start = time.perf_counter()
-    with MDSWriter(out=str(out), columns=kinds) as writer:
-        for values in zip(*columns.values(), strict=True):
-            writer.write(dict(zip(columns, values, strict=True)))
-    return float(table.num_rows / (time.perf_counter() - start))
-
-
-def _mosaic_epoch(local: Path) -> int:
-    from streaming import StreamingDataset
-    from streaming.base.util import clean_stale_shared_memory
-
-    clean_stale_shared_memory()
-    dataset = StreamingDataset(
-        local=str(local),
-        shuffle=True,
-        shuffle_algo="py1e",
-        shuffle_block_size=WINDOW_ROWS,
-        batch_size=BATCH_ROWS,
-    )
-    return _epoch(dataset, BATCH_ROWS, MOSAIC_ROWS)
+def _epoch(dataset: IterableDataset[dict[str, torch.Tensor]]) -> int:
+    """Read an epoch; the making of the workers is timed with it."""
+    loader = DataLoader(dataset, batch_size=None, num_workers=WORKERS)
+    return sum(len(batch["label"]) for batch in loader)

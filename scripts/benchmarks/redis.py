@@ -65,10 +65,10 @@ def run(settings: Settings) -> dict[str, object]:
         contenders |= {name: cpu.metered(name, work) for name, work in through_spark.items()}
         if not through_spark:
             absent.append("pyspark")
-        if settings.peers:
+        if settings.peers and spark_work.has_spark_redis(settings.peers):
             peer = stack.enter_context(spark_work.spark_redis(settings.peers, running.port, data))
             contenders |= peer.contenders()
-            versions = peer.versions
+            versions = peer.asked.versions
         else:
             absent.append("spark-redis")
         figures = in_turn(contenders, settings.repeats)

@@ -31,3 +31,14 @@ class Settings:
         if len(self.rows) > 1:
             raise SystemExit("this case takes one number of rows; growth takes several")
         return self.rows[0] if self.rows else default
+
+    @property
+    def loaders_python(self) -> Path:
+        """The Python of the other loaders, which ``scripts/peers`` makes."""
+        assert self.peers is not None
+        return self.peers.resolve() / "loaders" / "bin" / "python"
+
+    @property
+    def has_loaders(self) -> bool:
+        """Whether it made them."""
+        return self.peers is not None and self.loaders_python.exists()

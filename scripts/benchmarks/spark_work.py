@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.asking import Asked, started
 from benchmarks.tables import TABLE
 from benchmarks.timing import Contender
 
@@ -74,24 +74,16 @@ class SparkRedis:
     """A running ``spark_redis.py``.
 
     Attributes:
-        process: it.
+        asked: it.
         rows: how many rows the table has.
-        versions: of its Spark and its jars.
     """
 
-    process: subprocess.Popen[str]
+    asked: Asked
     rows: int
-    versions: dict[str, object]
-
-    def ask(self, request: str) -> float:
-        assert self.process.stdin is not None
-        self.process.stdin.write(request + "\n")
-        self.process.stdin.flush()
-        return float(_line(self.process))
 
     def contender(self, verb: str, options: dict[str, int]) -> Contender:
         """Reads or writes the table; the seconds are those that it counted itself."""
-        return lambda: self.rows / self.ask(f"{verb} {json.dumps(options)}")
+        return lambda: self.rows / float(self.asked.ask(f"{verb} {json.dumps(options)}"))
 
     def contenders(self) -> dict[str, Contender]:
         return {
@@ -99,6 +91,11 @@ class SparkRedis:
             for verb, tuned in SPARK_REDIS_TUNED.items()
             for name, options in (("", tuned), ("_defaults", {}))
         }
+
+
+def has_spark_redis(peers: Path | None) -> bool:
+    """Whether ``scripts/peers`` made it there."""
+    return peers is not None and (peers / "venv").exists()
 
 
 @contextmanager
@@ -114,23 +111,7 @@ def spark_redis(peers: Path, port: int, data: pa.Table) -> Iterator[SparkRedis]:
             "schema": SPARK_REDIS_SCHEMA,
             "rows": str(rows),
         }
-        code = Path(__file__).with_name("spark_redis.py")
-        python = peers / "venv" / "bin" / "python"
-        with subprocess.Popen(
-            [str(python), "-P", str(code), json.dumps(given)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=directory,
-        ) as process:
-            found = SparkRedis(process, data.num_rows, json.loads(_line(process)))
-            assert found.ask("count") == data.num_rows, "spark-redis reads other rows"
-            yield found
-
-
-def _line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit("spark-redis ended; see its log above")
-    return line
+        python = peers.resolve() / "venv" / "bin" / "python"
+        with started(python, "spark_redis.py", given) as asked:
+            assert float(asked.ask("count")) == data.num_rows, "spark-redis reads other rows"
+            yield SparkRedis(asked, data.num_rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 Contender = Callable[[], float]
 """Does the work once and returns its rate in rows per second."""
@@ -44,3 +44,14 @@ def rate(figures: Mapping[str, Mapping[str, object]], name: str) -> float:
     found = figures[name]["rows_per_second"]
     assert isinstance(found, int)
     return found
+
+
+def over(
+    figures: Mapping[str, Mapping[str, object]], mine: str, others: Iterable[str]
+) -> dict[str, float]:
+    """A contender's rate over that of each other one that ran."""
+    return {
+        f"{mine} / {other}": round(rate(figures, mine) / rate(figures, other), 2)
+        for other in others
+        if other in figures
+    }
