@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
+from servers import Server
 
 from connector import PlanExpiredError, StoreSource, WriteOptions, open_store, read_all
 from connector.embedded import serve
@@ -25,6 +27,7 @@ def numbers(shards: ShardedSource) -> Counter[int]:
     return Counter(read_all(shards).column("n").to_pylist())
 
 
+SHARES = {"train": 0.5, "test": 0.5}
 EXPECTED = Counter(ROWS.column("n").to_pylist())
 
 
@@ -88,3 +91,40 @@ def test_an_interrupted_seal_is_not_resumed_on_another_run_of_the_server(
     with serve(port=first.port) as second:
         put(second.url, table)
         assert numbers(seal(source, cache=tmp_path, version="1")) == EXPECTED
+
+
+def put_elements(raw: Any, model: str, key: str, count: int) -> None:
+    """So many elements, of which those of a list repeat."""
+    match model:
+        case "list":
+            raw.rpush(key, *(i // 2 for i in range(count)))
+        case "set":
+            raw.sadd(key, *range(count))
+        case "zset":
+            raw.zadd(key, {str(i): i // 2 for i in range(count)})
+        case "stream":
+            for i in range(count):
+                raw.xadd(key, {"value": i // 2}, id=f"1-{i + 1}")
+
+
+@pytest.mark.parametrize(
+    ("model", "column"),
+    [("list", "value"), ("set", "member"), ("zset", "score"), ("stream", "value")],
+)
+def test_rows_that_share_a_key_are_sealed_each_once(
+    valkey_server: Server, table: str, tmp_path: Path, model: str, column: str
+) -> None:
+    """What tells them apart, their element's index, member or entry, need not be among the columns."""
+    counts = [i % 7 + 1 for i in range(200)]
+    for i, count in enumerate(counts):
+        put_elements(valkey_server.raw, model, f"{table}:k{i}", count)
+    options = {"model": model} if model == "stream" else {"model": model, "explode": True}
+    with open_store(valkey_server.url, **options) as store:
+        source = store.source(table, columns=[column], parts=4)
+        shards = seal(source, cache=tmp_path, version="1")
+        by_key = store.source(table, parts=2)
+        assert seal(by_key, cache=tmp_path, version="1", splits=SHARES).rows == sum(counts)
+    halved = model != "set"
+    values = [each // 2 if halved else each for count in counts for each in range(count)]
+    assert shards.schema.names == [column]
+    assert Counter(read_all(shards)[column].to_pylist()) == Counter(values)

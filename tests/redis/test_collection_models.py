@@ -148,6 +148,16 @@ def test_a_list_explodes_with_its_index(server: Server, table: str) -> None:
             )
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_exploded_rows_are_counted_by_element(server: Server, table: str, model: str) -> None:
+    for i in range(1, 30):
+        put(server.raw, model, f"{table}:{i}", [b"%d" % j for j in range(i)])
+    with opened(server, model, explode=True, filter_keys_by_type=True) as store:
+        source = store.source(table, parts=2)
+        found = sum(source.count(part) for part in source.partitions())
+        assert found == read_all(source).num_rows == sum(range(30))
+
+
 def test_a_sorted_set_explodes_with_its_scores(server: Server, table: str) -> None:
     scores = {"low": -math.inf, "tiny": 5e-324, "third": 1 / 3, "huge": 1e300, "high": math.inf}
     server.raw.zadd(f"{table}:a", scores)

@@ -74,6 +74,7 @@ class ExplodedListModel:
 
     spec: ClassVar[str] = "list/exploded"
     kinds: ClassVar[tuple[str, ...]] = ("list",)
+    apart: ClassVar[tuple[str, ...]] = (INDEX,)
 
     def fetch(self, columns: Sequence[pa.Field]) -> RowsFetch:
         names = [named(self.spec, column, (INDEX, VALUE)) for column in columns]
