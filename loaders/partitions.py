@@ -151,5 +151,15 @@ class PartitionWriter:
 
 
 def keys_of(batch: pa.RecordBatch, key: Sequence[str]) -> pa.Array:
-    """The encoded key of each row."""
+    """The encoded key of each row.
+
+    Raises:
+        SchemaError: a row has none, so that it could not be told from others.
+    """
+    for name in key:
+        if nulls := batch.column(name).null_count:
+            raise SchemaError(
+                f"key column {name!r} is null in {nulls} of {batch.num_rows} rows, which could not be "
+                f"told from one another: leave them out by a filter, or read a source without a key"
+            )
     return encode_keys([batch.column(name) for name in key], key)

@@ -229,6 +229,14 @@ def test_repeats_are_left_out_by_key(tmp_path: Path):
     assert sorted(read_all(shards)["id"].to_pylist()) == list(range(400))
 
 
+@pytest.mark.parametrize("splits", [None, {"train": 0.5, "test": 0.5}])
+def test_rows_without_a_key_are_not_taken_for_repeats(tmp_path: Path, splits) -> None:
+    keys = pa.array([1, None, None, 2], pa.int64())
+    source = TableSource(pa.table({"id": keys, "x": range(4)}), parts=1, key=("id",))
+    with pytest.raises(SchemaError, match="'id' is null in 2 of 4 rows"):
+        seal(source, cache=tmp_path, version="1", splits=splits)
+
+
 def test_the_key_is_read_but_not_handed_to_the_transform(tmp_path: Path):
     store = _store()
     store.write("t", table(50).to_batches(), WriteOptions(key=("id",)))
