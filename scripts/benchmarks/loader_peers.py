@@ -98,7 +98,7 @@ class Peers:
         return int(table.num_rows)
 
     def epoch_datasets(self) -> int:
-        """Of all rows, by lists of row numbers: five times as fast as an iterable one and its buffer."""
+        """Of all rows, by lists of row numbers: over twice as fast as an iterable one with a buffer."""
         rows = datasets.load_from_disk(f"{self.directory}/datasets").with_format("torch")
         batches = BatchSampler(RandomSampler(rows), self.batch_rows, drop_last=False)
         loader = DataLoader(rows, batch_size=None, sampler=batches, num_workers=self.workers)
