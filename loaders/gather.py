@@ -80,12 +80,7 @@ def gathered(
     groups: dict[tuple[int, int, int], Numbered] = {}
     for together in _together(spans, layout.rows_together):
         runs = [list(order.runs(start, stop)) for start, stop in together]
-        known = groups
-        groups = {}
-        for run in itertools.chain.from_iterable(runs):
-            key = _key(run)
-            if key not in groups:
-                groups[key] = known.get(key) or _numbered(run)
+        groups = _grouped(itertools.chain.from_iterable(runs), groups)
         shards.keep(set().union(*(group.keys for group in groups.values())))
         plans = []
         for (start, stop), own in zip(together, runs, strict=True):
@@ -140,6 +135,17 @@ def _made(
             plan.fill(name, own[name])
     for (plan, rows), owner in zip(plans, owners, strict=True):
         yield owner, {name: plan.apart(name, form) for name, form in layout.apart.items()}, rows
+
+
+def _grouped(
+    runs: Iterable[Run], known: dict[tuple[int, int, int], Numbered]
+) -> dict[tuple[int, int, int], Numbered]:
+    """The shards of each group that some runs are of; those that are known are not numbered anew."""
+    found: dict[tuple[int, int, int], Numbered] = {}
+    for run in runs:
+        key = _key(run)
+        found[key] = found.get(key) or known.get(key) or _numbered(run)
+    return found
 
 
 def _key(run: Run) -> tuple[int, int, int]:
