@@ -38,7 +38,9 @@ SETTINGS = {
     "spark.sql.optimizer.nestedSchemaPruning.enabled": ["true", "true", "false"],
     "spark.sql.session.timeZone": ["UTC", "UTC", "America/New_York", "Asia/Kolkata"],
     "spark.sql.ansi.enabled": ["true", "true", "false"],
-    "spark.sql.codegen.wholeStage": ["false", "false", "false", "true"],  # compiling takes longest
+    # Compiling takes longest.
+    "spark.sql.codegen.wholeStage": ["false", "false", "false", "true"],
+    "spark.sql.codegen.factoryMode": ["NO_CODEGEN", "NO_CODEGEN", "NO_CODEGEN", "FALLBACK"],
 }
 
 
