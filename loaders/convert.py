@@ -123,6 +123,19 @@ def plain(values: pa.Array) -> pa.Array:
     return values.dictionary_decode() if pt.is_dictionary(values.type) else values
 
 
+def column_of(batch: pa.RecordBatch, column: str) -> pa.Array:
+    """A column's values themselves.
+
+    Raises:
+        SchemaError: there is no such column.
+    """
+    if column not in batch.schema.names:
+        raise SchemaError(
+            f"there is no column {column!r}; there are {', '.join(batch.schema.names)}"
+        )
+    return plain(batch.column(column))
+
+
 def _check_nulls(column: str, values: pa.Array) -> None:
     if values.null_count:
         raise SchemaError(

@@ -11,6 +11,7 @@ import pyarrow.types as pt
 
 from connector.errors import OptionError, SchemaError
 from connector.source import Source
+from loaders.convert import column_of
 from loaders.splits import mixed
 
 
@@ -81,13 +82,7 @@ def vocabulary(source: Source, column: str, *, most: int | None = None) -> pa.Ar
 
 
 def _texts(batch: pa.RecordBatch, column: str) -> pa.Array:
-    if column not in batch.schema.names:
-        raise SchemaError(
-            f"there is no column {column!r}; there are {', '.join(batch.schema.names)}"
-        )
-    values = batch.column(column)
-    if pt.is_dictionary(values.type):
-        values = values.dictionary_decode()
+    values = column_of(batch, column)
     kind = values.type
     if not (
         pt.is_string(kind)

@@ -11,6 +11,7 @@ import pyarrow.types as pt
 from numpy.typing import NDArray
 
 from connector.errors import MissingDependencyError, OptionError, SchemaError
+from loaders.convert import column_of
 
 try:
     from PIL import Image, UnidentifiedImageError
@@ -105,13 +106,7 @@ def _image(data: bytes | None, mode: str, size: tuple[int, int]) -> Image.Image:
 
 
 def _encoded(batch: pa.RecordBatch, column: str) -> pa.Array:
-    if column not in batch.schema.names:
-        raise SchemaError(
-            f"there is no column {column!r}; there are {', '.join(batch.schema.names)}"
-        )
-    values = batch.column(column)
-    if pt.is_dictionary(values.type):
-        values = values.dictionary_decode()
+    values = column_of(batch, column)
     kind = values.type
     if not (pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_binary_view(kind)):
         raise SchemaError(f"column {column!r} of type {kind} has no bytes of images")

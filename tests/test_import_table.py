@@ -61,7 +61,7 @@ ROOMS = [  # the first that matches holds
     room("loaders/pytorch/", *COLUMNS, "loaders", "connector", "fsspec", "torch"),
     room("loaders/cli/", *COLUMNS, "loaders", "connector", "rich"),
     room("loaders/tfdata.py", *COLUMNS, "loaders", "connector", "fsspec", "tensorflow"),
-    room("loaders/images.py", *COLUMNS, "connector", "PIL"),
+    room("loaders/images.py", *COLUMNS, "connector", "loaders", "PIL"),
     room("loaders/spark.py", *COLUMNS, "loaders", "connector", "fsspec", "pyspark"),
     room("loaders/", *COLUMNS, "loaders", "connector", "fsspec", "xxhash"),
 ]
