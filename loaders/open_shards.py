@@ -24,9 +24,8 @@ class OpenShard:
     """
 
     def __init__(self, shards: ShardedSource, number: int, layout: Layout) -> None:
-        self._batch, self._pin = shards.pinned(
-            number, layout.columns
-        )  # the pin goes with the shard
+        # The pin is held for as long as the shard is.
+        self._batch, self._pin = shards.pinned(number, layout.columns)
         self.views: dict[str, Array | None] = {
             name: view(name, self._batch[name])
             for name in layout.columns

@@ -84,22 +84,11 @@ class RowDataset(Dataset[Row]):
         self._layout = Layout.of(shards.chosen(columns))
         counts = shards.shard_rows
         self._numbered = Numbered.of(0, range(len(counts)), counts)
+        self._most_open = _most_open(shards)
         self._opened: OpenShards | None = None
 
     def __len__(self) -> int:
         return self.shards.rows
-
-    @property
-    def _most_open(self) -> int:
-        """How many shards stay open from one batch to the next: each with a home has a file open.
-
-        Of a cache with a limit they leave half to the next batch's.
-        """
-        near = self.shards.nearby
-        if near is None or near.limit_bytes is None:
-            return _MOST_OPEN
-        largest = max(shard.bytes for shard in self.shards.manifest.shards)
-        return min(_MOST_OPEN, near.limit_bytes // (2 * largest))
 
     def __getitem__(self, index: int) -> Row:
         return self.__getitems__([index])[0]
@@ -127,6 +116,18 @@ class RowDataset(Dataset[Row]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
+
+
+def _most_open(shards: ShardedSource) -> int:
+    """How many shards stay open from one batch to the next: each with a home has a file open.
+
+    Of a cache with a limit they leave half to the next batch's.
+    """
+    near = shards.nearby
+    if near is None or near.limit_bytes is None:
+        return _MOST_OPEN
+    largest = max((shard.bytes for shard in shards.manifest.shards), default=1)
+    return min(_MOST_OPEN, near.limit_bytes // (2 * largest))
 
 
 def _value(column: Any, at: int) -> Any:
