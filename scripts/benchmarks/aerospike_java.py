@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.aerospike_place import Place
+from benchmarks.asking import line_of
 from benchmarks.timing import Contender
 
 VERSION = "9.2.0"
@@ -50,7 +51,7 @@ class JavaScan:
             assert self.process.stdin is not None
             self.process.stdin.write(f"{threads}\n")
             self.process.stdin.flush()
-            records, seconds = _line(self.process).split()
+            records, seconds = line_of(self.process, "the Java client's scan").split()
             assert int(records) == self.rows, "the Java client reads other rows"
             return self.rows / float(seconds)
 
@@ -68,7 +69,7 @@ def java_scan(peers: Path, place: Place, table: str, rows: int) -> Iterator[Java
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        _line(process)
+        line_of(process, "the Java client's scan")
         yield JavaScan(process, rows)
 
 
@@ -93,11 +94,3 @@ def built(peers: Path | None) -> bool:
         subprocess.run(command, cwd=directory, check=False).returncode == 0
         for command in ([compile] if there else [fetch, compile])
     )
-
-
-def _line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit("the Java client's scan ended; see its log above")
-    return line

@@ -30,7 +30,7 @@ class Asked:
         assert self.process.stdin is not None
         self.process.stdin.write(request + "\n")
         self.process.stdin.flush()
-        return _line(self.process)
+        return line_of(self.process)
 
     def rate(self, request: str) -> float:
         """Rows per second of work that is answered by its seconds and rows, as the peer counted them."""
@@ -51,12 +51,13 @@ def started(python: Path, code: str, given: Mapping[str, object]) -> Iterator[As
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=directory
         ) as process,
     ):
-        yield Asked(process, json.loads(_line(process)))
+        yield Asked(process, json.loads(line_of(process)))
 
 
-def _line(process: subprocess.Popen[str]) -> str:
+def line_of(process: subprocess.Popen[str], who: str = "the peer") -> str:
+    """The next line of a process's output; it is named where there is none, as it has ended."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        raise SystemExit("the peer ended; see its log above")
+        raise SystemExit(f"{who} ended; see its log above")
     return line
