@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from base64 import b64decode
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aerospike_helpers import expressions as exp
 
 from connector.aerospike import indexes
+from connector.aerospike.choices import Replica, Wire
 from connector.aerospike.connecting import Connection
 from connector.aerospike.expressions import Expression, compiled
 from connector.aerospike.options import AerospikeOptions
@@ -18,6 +20,9 @@ from connector.aerospike.projecting import passes as passes_of
 from connector.aerospike.records import METADATA, Layout
 from connector.aerospike.records import layout as layout_of
 from connector.aerospike.saved import model_of
+from connector.aerospike.wire.messages import Request
+from connector.aerospike.wire.particles import is_flat
+from connector.aerospike.wire.scanning import WireScan
 from connector.filters import And, FieldTest, Filter, IsNull, Not, Or, all_of, conjuncts
 from connector.reads import OnBadField
 from connector.scan import Scan
@@ -120,6 +125,41 @@ class Asking:
             bins=dict(options.bin_names),
         )
 
+    @property
+    def by_wire(self) -> bool:
+        """Whether scans go over the columnar wire."""
+        layout, options = self.layout, self.options
+        fields = [*layout.key, *(layout.scan.output.field(name) for name in layout.bins)]
+        return (
+            options.wire is Wire.AUTO
+            and not (options.tls or options.compression or options.login[0] is not None)
+            and options.replica in (Replica.SEQUENCE, Replica.MASTER)
+            and self._index_use is None
+            and not layout.updated
+            and all(is_flat(field.type) for field in fields)
+        )
+
+    def wire_scan(self, partition: DigestRange, one: Pass, doing: str) -> WireScan:
+        """What asks for one of the passes over the columnar wire."""
+        options = self.options
+        wanted = self._wanted(partition, one)
+        packed = None
+        if wanted is not None:
+            packed = b64decode(self.connection.client.get_expression_base64(wanted.compile()))
+        request = Request(
+            namespace=options.in_namespace,
+            set=self.scan.table,
+            bins=one.operations or one.bins,
+            every_record=bool(one.operations),
+            no_bins=one.no_bins,
+            condition=packed,
+            records_per_second=options.records_per_second,
+            timeout_ms=round(options.socket_timeout_seconds * 1000),
+        )
+        return WireScan(
+            self.connection.cluster, request, self.layout.names, doing, options.failover_seconds
+        )
+
     def query(self, one: Pass) -> Any:
         """A query of the client that asks for one of the passes.
 
@@ -136,11 +176,13 @@ class Asking:
 
     def policy(self, partition: DigestRange, one: Pass) -> dict[str, Any]:
         """With what that query is run over some partitions."""
+        return {"partition_filter": partition.partitions} | _filtering(self._wanted(partition, one))
+
+    def _wanted(self, partition: DigestRange, one: Pass) -> Expression | None:
         residue = None
         if partition.modulo > 1:
             residue = exp.Eq(exp.DigestMod(partition.modulo), partition.residue)
-        wanted = conjunction(residue, self.condition, one.condition)
-        return {"partition_filter": partition.partitions} | _filtering(wanted)
+        return conjunction(residue, self.condition, one.condition)
 
     @functools.cached_property
     def key_policy(self) -> dict[str, Any]:

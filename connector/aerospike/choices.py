@@ -61,3 +61,10 @@ class ModelName(enum.Enum):
 
     RECORD = "record"
     ARROW = "arrow"
+
+
+class Wire(enum.Enum):
+    """How scans get records: over the columnar wire where that is possible, or from the client."""
+
+    AUTO = "auto"
+    CLIENT = "client"

@@ -16,16 +16,11 @@ from aerospike import exception
 
 from connector.aerospike.choices import AuthMode, CommitLevel, Replica
 from connector.aerospike.options import AerospikeOptions
-from connector.errors import (
-    AuthenticationError,
-    OptionError,
-    StoreError,
-    StoreTimeoutError,
-    StoreUnavailableError,
-)
-
-NOT_FOUND = 2
-"""The result of a record that is not there."""
+from connector.aerospike.results import error_of
+from connector.aerospike.wire.nodes import Address, Owners, owners
+from connector.aerospike.wire.scanning import Cluster
+from connector.aerospike.wire.sockets import Sockets
+from connector.errors import OptionError, StoreError, StoreUnavailableError
 
 COMMIT_LEVELS = {
     CommitLevel.ALL: aerospike.POLICY_COMMIT_LEVEL_ALL,
@@ -45,11 +40,6 @@ _REPLICA = {
     Replica.ANY: aerospike.POLICY_REPLICA_ANY,
     Replica.PREFER_RACK: aerospike.POLICY_REPLICA_PREFER_RACK,
 }
-_TIMEOUT = {9, 212}
-_UNAVAILABLE = {-15, -14, -12, -10, -9, -8, -7, 7, 11, 14, 15, 18, 83, 152, 210, 211}
-"""No connection or answer, no node or one too few, a partition that nobody has, a cluster that changes, a
-busy record, an overloaded device, a quota or a queue that is full, a query that was ended."""
-_AUTHENTICATION = {51, 52, 60, 62, 63, 65, 66, 80, 81, 82}
 _REMEMBERED = 200  # queries: more than a server does
 _COMPRESSED_FROM = 4096  # bytes of a request
 
@@ -60,6 +50,7 @@ class Connection:
     def __init__(self, options: AerospikeOptions) -> None:
         self._options = options
         self._client: Any = None
+        self._cluster: Cluster | None = None
         _LIVING.add(self)
 
     @property
@@ -124,8 +115,39 @@ class Connection:
                 f"{', '.join(sorted(known))}"
             )
 
+    @property
+    def cluster(self) -> Cluster:
+        """The nodes, for scans over the columnar wire."""
+        if self._cluster is None:
+            options = self._options
+            sockets = Sockets(options.connect_timeout_seconds, options.socket_timeout_seconds)
+            self._cluster = Cluster(self._owners, sockets)
+        return self._cluster
+
+    def _owners(self) -> Owners:
+        """Who owns the partitions now, by those nodes that answer.
+
+        Raises:
+            StoreUnavailableError: none does.
+        """
+        doing = f"asking {self._options.location} who has which partition"
+        with translated(doing):
+            places = self.client.get_node_names()
+            answers = self.client.info_all("replicas")
+        told: dict[Address, str] = {}
+        for node in places:
+            error, answer = answers.get(node["node_name"], (None, None))
+            if answer and not error:
+                told[node["address"], node["port"]] = str(answer)
+        if not told:
+            raise StoreUnavailableError(f"{doing}: no node answers")
+        return owners(self._options.in_namespace, told)
+
     def close(self) -> None:
-        """Close the client; it is made again if it is asked for again."""
+        """Close what is open; it is made again if it is asked for again."""
+        if self._cluster is not None:
+            self._cluster.sockets.close()
+            self._cluster = None
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -136,6 +158,7 @@ class Connection:
         To close one, or to let it be collected, waits for its thread, which a forked process does not
         have: there it must live on, unused.
         """
+        self._cluster = None
         if self._client is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._client))
             self._client = None
@@ -230,17 +253,6 @@ def translated(doing: str) -> Iterator[None]:
         yield
     except exception.AerospikeError as error:
         raise error_of(error.code)(f"{doing}: {described(error)}") from error
-
-
-def error_of(code: int | None) -> type[StoreError]:
-    """Which of our errors a code of the client or the server is."""
-    if code in _TIMEOUT:
-        return StoreTimeoutError
-    if code in _UNAVAILABLE:
-        return StoreUnavailableError
-    if code in _AUTHENTICATION:
-        return AuthenticationError
-    return StoreError
 
 
 def described(error: exception.AerospikeError) -> str:

@@ -1,20 +1,31 @@
-"""What bins hold, as columns: a list of Python values of one bin at a time."""
+"""What bins hold, as columns: Python values of one bin at a time, or particles where they were received."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import aerospike
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pt
 from aerospike_helpers import HyperLogLog
 
 from connector.aerospike.bins import bin_type
+from connector.aerospike.wire import particles
+from connector.aerospike.wire.particles import Particles
 from connector.errors import DecodeError
 
-Values = Sequence[Any]
+Values: TypeAlias = Sequence[Any] | Particles
+
+
+def chosen(values: Values, rows: npt.NDArray[np.intp]) -> Values:
+    """The values of some rows."""
+    if isinstance(values, Particles):
+        return values[rows]
+    return [values[row] for row in rows.tolist()]
 
 
 def decode_bin(column: str, values: Values, kind: pa.DataType) -> pa.Array:
@@ -23,6 +34,8 @@ def decode_bin(column: str, values: Values, kind: pa.DataType) -> pa.Array:
     Raises:
         DecodeError: a value is not one of the column's type; ``codecs.unparsable`` tells which.
     """
+    if isinstance(values, Particles):
+        return particles.decode(column, values, kind)
     kinds = {*map(type, values)} - {type(None)}
     native, others, convert = _expected(kind)
     if strange := kinds - {native, *others}:
@@ -58,7 +71,7 @@ def _expected(kind: pa.DataType) -> tuple[type, tuple[type, ...], Callable[[Any]
     return dict, (aerospike.KeyOrderedDict,), dict
 
 
-def _check_members(column: str, values: Values, kind: pa.DataType) -> None:
+def _check_members(column: str, values: Sequence[Any], kind: pa.DataType) -> None:
     """Refuse what Arrow would make something else of, such as 1.0 among integers: level by level."""
     some = [value for value in values if value is not None]
     native, _, _ = _expected(kind)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from connector.aerospike.connecting import NOT_FOUND, Connection, translated
+from connector.aerospike.connecting import Connection, translated
 from connector.aerospike.encoding import check_user_keys
 from connector.aerospike.jobs import check_table
 from connector.aerospike.keys import addresses
 from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.overwriting import time_before, truncate
 from connector.aerospike.refusals import NO_RESPONSE, check_request, failure
+from connector.aerospike.results import NOT_FOUND
 
 
 def delete_rows(

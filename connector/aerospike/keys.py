@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from connector.aerospike.wire.particles import NOT_STORED, Particles, decode_user_keys
 from connector.codecs import decode, decode_keys
 from connector.errors import DecodeError
 
@@ -87,18 +88,17 @@ def addresses(
     return [(namespace, table, key) for key in user_keys(names, fields)]
 
 
-def key_columns(keys: Sequence[Any], fields: Sequence[pa.Field]) -> list[pa.Array]:
+def key_columns(keys: Sequence[Any] | Particles, fields: Sequence[pa.Field]) -> list[pa.Array]:
     """The key columns of records, from their user keys.
 
     Raises:
         DecodeError: a user key is missing, or is not one of such columns.
     """
     kind = user_key_type(fields)
-    allowed = {int} if pt.is_integer(kind) else {str} if pt.is_string(kind) else {bytes, bytearray}
-    others = {*map(type, keys)} - allowed
-    if others:
-        raise DecodeError(f"a key is {_said(others.pop())}, not one for {_columns(fields)}")
-    names = pa.array(keys, kind)
+    try:
+        names = decode_user_keys(keys, kind) if isinstance(keys, Particles) else _array(keys, kind)
+    except DecodeError as error:
+        raise DecodeError(f"a key is {error}, not one for {_columns(fields)}") from error
     if pt.is_integer(kind):
         try:
             return [names.cast(fields[0].type)]
@@ -107,10 +107,15 @@ def key_columns(keys: Sequence[Any], fields: Sequence[pa.Field]) -> list[pa.Arra
     return decode_keys(names.cast(pa.binary()), fields)
 
 
-def _said(kind: type) -> str:
-    if kind is type(None):
-        return "not stored in its record (it was written without sending the key)"
-    return f"of type {kind.__name__}"
+def _array(keys: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """User keys as the client has them; an error says what one of another type is."""
+    allowed = {int} if pt.is_integer(kind) else {str} if pt.is_string(kind) else {bytes, bytearray}
+    others = {*map(type, keys)} - allowed
+    if type(None) in others:
+        raise DecodeError(NOT_STORED)
+    if others:
+        raise DecodeError(f"of type {others.pop().__name__}")
+    return pa.array(keys, kind)
 
 
 def _columns(fields: Sequence[pa.Field]) -> str:

@@ -30,6 +30,11 @@ class DigestRange(Partition):
     residue: int = 0
 
     @property
+    def numbers(self) -> range:
+        """The numbers of those partitions."""
+        return range(self.begin, self.begin + self.count)
+
+    @property
     def partitions(self) -> dict[str, int]:
         """Which partitions of the namespace a query goes through, as the client wants to be told."""
         return {"begin": self.begin, "count": self.count}

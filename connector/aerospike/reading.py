@@ -4,34 +4,51 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from connector.aerospike.asking import Asking
-from connector.aerospike.connecting import NOT_FOUND, Connection, error_of, translated
+from connector.aerospike.batches import Decoder
+from connector.aerospike.connecting import Connection, translated
 from connector.aerospike.keys import addresses, unstorable
 from connector.aerospike.options import AerospikeOptions
+from connector.aerospike.pages import ClientPage, collector
 from connector.aerospike.partitions import DigestRange
 from connector.aerospike.projecting import Pass, read_operations
-from connector.aerospike.records import (
-    Decoder,
-    Page,
-    Record,
-    collector,
-)
+from connector.aerospike.records import Record
+from connector.aerospike.results import FILTERED_OUT, NOT_FOUND, OK, error_of
+from connector.aerospike.wire.pages import WirePage
 from connector.batching import capped
 from connector.errors import StoreUnavailableError
 from connector.pace import Pace
 from connector.reads import ReadCounts
 from connector.scan import KeyList, Scan
 
-_OK, _FILTERED_OUT = 0, 27
 _PAUSE_SECONDS = 0.2  # until the client has looked at the cluster again
 _FIRST_ROWS = 256  # of a partition, to learn how large its rows are
+_COUNTED_ROWS = 1 << 17  # in one page of records that come without bins
+
+
+@dataclass
+class _PageLimit:
+    """How many records to ask for next.
+
+    Attributes:
+        rows: as many as make a batch.
+    """
+
+    rows: int
+
+    def of(self, one: Pass) -> int | None:
+        """The most of a page; None for all.
+
+        A server counts records among those that it was asked for which it then passes over, as they have none
+        of the bins: a page of fewer would be taken for the last.
+        """
+        return None if one.bins else self.rows
 
 
 @dataclass(frozen=True)
@@ -93,9 +110,13 @@ class RecordReader:
 
     def count(self, partition: DigestRange) -> int:
         """How many records there are in a partition, without reading a bin."""
-        bare = Pass(no_bins=True)
-        policy = self._asking.policy(partition, bare)
-        return self.connection.count(self.doing, lambda: self._asking.query(bare), policy)
+        asking, bare = self._asking, Pass(no_bins=True)
+        if asking.by_wire:
+            scan = asking.wire_scan(partition, bare, self.doing)
+            rest = dict.fromkeys(partition.numbers)
+            return sum(map(len, scan.pages(rest, lambda: _COUNTED_ROWS)))
+        policy = asking.policy(partition, bare)
+        return self.connection.count(self.doing, lambda: asking.query(bare), policy)
 
     @property
     def _decoder(self) -> Decoder:
@@ -116,38 +137,50 @@ class RecordReader:
         For every page of a query the server goes through all of its partitions that are not done yet: few
         of them, and a single page, cost it least.
         """
-        policy = self._asking.policy(partition, one)
-        most = min(self.scan.batch_rows, _FIRST_ROWS)
+        limit = _PageLimit(min(self.scan.batch_rows, _FIRST_ROWS))
+        pages = self._wire_pages if self._asking.by_wire else self._client_pages
+        decoder = self._decoder
         done = met = 0
         while done < partition.count:
             # How many rows a partition has is seen in the first; an eighth is left to chance.
-            count = most * 7 // 8 * done // max(1, met) if done else 1
+            count = limit.rows * 7 // 8 * done // max(1, met) if done else 1
             count = min(max(1, count), partition.count - done)
             some = replace(partition, begin=partition.begin + done, count=count)
-            for batch in self._queried(one, policy | {"partition_filter": some.partitions}, most):
-                yield from self._cut(batch)
+            for page in pages(some, one, limit):
+                batch = decoder.batch(page, time.time())
                 met += batch.num_rows
-                most = self._page_rows(batch)
+                limit.rows = self._page_rows(batch)
+                yield from self._cut(batch)
             done += count
 
-    def _queried(self, one: Pass, policy: Mapping[str, Any], most: int) -> Iterator[pa.RecordBatch]:
-        """The batches of one query, the first of at most ``most`` rows.
+    def _wire_pages(
+        self, partition: DigestRange, one: Pass, limit: _PageLimit
+    ) -> Iterator[WirePage]:
+        """The pages of one query over the columnar wire."""
+        scan = self._asking.wire_scan(partition, one, self.doing)
+        rest = dict.fromkeys(partition.numbers)
+        for records in scan.pages(rest, lambda: limit.of(one)):
+            if len(records):
+                yield WirePage(records)
 
-        The client asks for the next page where the one before ended, also after a node was lost.
+    def _client_pages(
+        self, partition: DigestRange, one: Pass, limit: _PageLimit
+    ) -> Iterator[ClientPage]:
+        """The pages of one query by the client.
+
+        It asks for the next page where the one before ended, also after a node was lost.
         """
-        query, decoder = self._asking.query(one), self._decoder
+        query, policy = self._asking.query(one), self._asking.policy(partition, one)
         options = {"nobins": True} if one.no_bins else {}
-        query.max_records = most
         query.paginate()
         while not query.is_done():
-            page = Page(len(self._asking.layout.names))
+            query.max_records = limit.of(one) or 0  # for all
+            page = ClientPage(len(self._asking.layout.names))
             self._fill(page, lambda take: query.foreach(take, policy, options))
             if len(page):
-                batch = decoder.batch(page, time.time())
-                yield batch
-                query.max_records = self._page_rows(batch)
+                yield page
 
-    def _fill(self, page: Page, ask: Callable[[Callable[[int, Record], None]], None]) -> None:
+    def _fill(self, page: ClientPage, ask: Callable[[Callable[[int, Record], None]], None]) -> None:
         """Ask for the records of a page, again where nodes are lost.
 
         A query that failed knows which records it has handed over, and goes on behind them.
@@ -173,7 +206,7 @@ class RecordReader:
 
     def _fetched(
         self, names: pa.Array, fields: list[pa.Field], *, with_missing: bool = False
-    ) -> Page:
+    ) -> ClientPage:
         """The records of keys, as the servers find them.
 
         Args:
@@ -190,12 +223,12 @@ class RecordReader:
                 answers = client.batch_operate(asked, read_operations(bins), policy)
             else:
                 answers = client.batch_read(asked, bins, policy)
-        page = Page(len(bins))
+        page = ClientPage(len(bins))
         take = collector(page, self._asking.layout)
         for answer in answers.batch_records:
-            if answer.result == _OK:
+            if answer.result == OK:
                 take(0, answer.record)
-            elif answer.result not in (NOT_FOUND, _FILTERED_OUT):
+            elif answer.result not in (NOT_FOUND, FILTERED_OUT):
                 raise error_of(answer.result)(
                     f"{self.doing}: the server refused to read key {answer.key[2]!r} (code {answer.result})"
                 )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 from aerospike_helpers.batch.records import BatchRecords
 
-from connector.aerospike.connecting import error_of
+from connector.aerospike.results import error_of
 from connector.errors import StoreError, WriteRejectedError
 
 NO_RESPONSE = -15

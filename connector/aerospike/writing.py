@@ -11,13 +11,14 @@ import pyarrow as pa
 from aerospike_helpers.batch.records import BatchRecords, Write
 
 from connector.aerospike.choices import NullBins
-from connector.aerospike.connecting import NOT_FOUND, Connection, translated
+from connector.aerospike.connecting import Connection, translated
 from connector.aerospike.encoding import check_user_keys, row_operations
 from connector.aerospike.jobs import RecordJob
 from connector.aerospike.keys import DIGEST, addresses
 from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.policies import RowPolicies
 from connector.aerospike.refusals import EXISTS, REASONS, check_request, failure, reason, rejection
+from connector.aerospike.results import NOT_FOUND
 from connector.aerospike.saved import has_key_bins
 from connector.batching import capped
 from connector.codecs import encode_keys

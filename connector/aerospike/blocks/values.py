@@ -21,12 +21,13 @@ from aerospike import exception
 
 from connector.aerospike import saved
 from connector.aerospike.blocks import index as block_index
-from connector.aerospike.connecting import NOT_FOUND, Connection, pairs, translated
+from connector.aerospike.connecting import Connection, pairs, translated
 from connector.aerospike.deleting import delete_rows
 from connector.aerospike.keys import DIGEST
 from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.overwriting import time_before, truncate
 from connector.aerospike.refusals import REASONS, check_request, failure, reason
+from connector.aerospike.results import NOT_FOUND
 from connector.aerospike.statistics import objects
 from connector.arrow_tables.index import Chunk, Index
 from connector.errors import WriteRejectedError
