@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
@@ -62,10 +63,13 @@ def answer(case: Case, tables: Tables, *, pushdown: str) -> Answer:
     with configured(spark, {PUSHDOWN: pushdown, **settings}), _caching() as cached:
         try:
             found = eval(case.text, _names(spark, tables, cached))
+            # The base itself would keep the plan that it was given under the settings before.
+            frame = found.select("*") if case.limit is None else found.limit(case.limit)
+            plan(frame)
         except AnalysisException as error:  # the generator does not know all of Spark's rules
             return Answer(Counter(), "", error.getCondition())
-        # The base itself would keep the plan that it was given under the settings before.
-        frame = found.select("*") if case.limit is None else found.limit(case.limit)
+        except Py4JJavaError as error:
+            return Answer(Counter(), "", _defect(error))
         rows = Counter(_comparable(tuple(row)) for row in frame.collect())
         return Answer(rows, plan(frame))
 
@@ -85,6 +89,20 @@ def _names(
         "expr": sf.expr,
         "col": sf.col,
     }
+
+
+def _defect(error: Py4JJavaError) -> str:
+    """Where Spark's optimizer itself fails on a query; any other error is raised again.
+
+    ``ReplaceExceptWithFilter`` does on a condition that names a column in lower and in upper case.
+    """
+    frames = error.java_exception.getStackTrace()
+    rule = next(
+        (each.getClassName() for each in frames if ".optimizer." in each.getClassName()), None
+    )
+    if rule is None:
+        raise error
+    return f"{error.java_exception.getClass().getName()} in {rule.rpartition('.')[2]}"
 
 
 @contextmanager
