@@ -6,6 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,12 +16,13 @@ from connector.aerospike.batches import Decoder
 from connector.aerospike.connecting import Connection, translated
 from connector.aerospike.keys import addresses, unstorable
 from connector.aerospike.options import AerospikeOptions
-from connector.aerospike.pages import ClientPage, collector
+from connector.aerospike.pages import ClientPage, Page, collector
 from connector.aerospike.partitions import DigestRange
 from connector.aerospike.projecting import Pass, read_operations
 from connector.aerospike.records import Record
 from connector.aerospike.results import FILTERED_OUT, NOT_FOUND, OK, error_of
 from connector.aerospike.wire.pages import WirePage
+from connector.aerospike.wire.scanning import WireScan
 from connector.batching import capped
 from connector.errors import StoreUnavailableError
 from connector.pace import Pace
@@ -30,6 +32,8 @@ from connector.scan import KeyList, Scan
 _PAUSE_SECONDS = 0.2  # until the client has looked at the cluster again
 _FIRST_ROWS = 256  # of a partition, to learn how large its rows are
 _COUNTED_ROWS = 1 << 17  # in one page of records that come without bins
+
+_Pages: TypeAlias = "Callable[[DigestRange], Iterator[Page]]"
 
 
 @dataclass
@@ -138,47 +142,52 @@ class RecordReader:
         of them, and a single page, cost it least.
         """
         limit = _PageLimit(min(self.scan.batch_rows, _FIRST_ROWS))
-        pages = self._wire_pages if self._asking.by_wire else self._client_pages
         decoder = self._decoder
+        if self._asking.by_wire:
+            pages = self._wire_pages(self._asking.wire_scan(partition, one, self.doing), one, limit)
+        else:
+            pages = self._client_pages(one, limit)
         done = met = 0
         while done < partition.count:
             # How many rows a partition has is seen in the first; an eighth is left to chance.
             count = limit.rows * 7 // 8 * done // max(1, met) if done else 1
             count = min(max(1, count), partition.count - done)
             some = replace(partition, begin=partition.begin + done, count=count)
-            for page in pages(some, one, limit):
+            for page in pages(some):
                 batch = decoder.batch(page, time.time())
                 met += batch.num_rows
                 limit.rows = self._page_rows(batch)
                 yield from self._cut(batch)
             done += count
 
-    def _wire_pages(
-        self, partition: DigestRange, one: Pass, limit: _PageLimit
-    ) -> Iterator[WirePage]:
-        """The pages of one query over the columnar wire."""
-        scan = self._asking.wire_scan(partition, one, self.doing)
-        rest = dict.fromkeys(partition.numbers)
-        for records in scan.pages(rest, lambda: limit.of(one)):
-            if len(records):
-                yield WirePage(records)
+    def _wire_pages(self, scan: WireScan, one: Pass, limit: _PageLimit) -> _Pages:
+        """The pages of some partitions over the columnar wire."""
 
-    def _client_pages(
-        self, partition: DigestRange, one: Pass, limit: _PageLimit
-    ) -> Iterator[ClientPage]:
-        """The pages of one query by the client.
+        def pages(some: DigestRange) -> Iterator[Page]:
+            for records in scan.pages(dict.fromkeys(some.numbers), lambda: limit.of(one)):
+                if len(records):
+                    yield WirePage(records)
+
+        return pages
+
+    def _client_pages(self, one: Pass, limit: _PageLimit) -> _Pages:
+        """The pages of some partitions by queries of the client.
 
         It asks for the next page where the one before ended, also after a node was lost.
         """
-        query, policy = self._asking.query(one), self._asking.policy(partition, one)
         options = {"nobins": True} if one.no_bins else {}
-        query.paginate()
-        while not query.is_done():
-            query.max_records = limit.of(one) or 0  # for all
-            page = ClientPage(len(self._asking.layout.names))
-            self._fill(page, lambda take: query.foreach(take, policy, options))
-            if len(page):
-                yield page
+
+        def pages(some: DigestRange) -> Iterator[Page]:
+            query, policy = self._asking.query(one), self._asking.policy(some, one)
+            query.paginate()
+            while not query.is_done():
+                query.max_records = limit.of(one) or 0  # for all
+                page = ClientPage(len(self._asking.layout.names))
+                self._fill(page, lambda take: query.foreach(take, policy, options))
+                if len(page):
+                    yield page
+
+        return pages
 
     def _fill(self, page: ClientPage, ask: Callable[[Callable[[int, Record], None]], None]) -> None:
         """Ask for the records of a page, again where nodes are lost.

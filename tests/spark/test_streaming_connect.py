@@ -13,6 +13,8 @@ import spark_tables
 from pyspark.sql import SparkSession
 from servers import Server
 
+from spark_ext.streaming.versions import HAS_LIMITS
+
 DRIVER = Path(__file__).with_name("streaming_connect.py")
 SECONDS = 600
 
@@ -39,4 +41,5 @@ def test_sources_joins_and_sinks(
     appended = [fields for _, fields in raw.xrange(f"{stream}log")]
     assert sorted(int(fields[b"id"]) for fields in appended) == list(range(400))
     (group,) = raw.xinfo_groups(stream)
-    assert (group["lag"], group["pending"]) == (0, 0)
+    # An old Spark tells of a batch that is done when it begins the next one.
+    assert (group["lag"], group["pending"]) == (0 if HAS_LIMITS else 100, 0)

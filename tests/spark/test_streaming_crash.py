@@ -17,6 +17,7 @@ from servers import Server
 from streaming_queries import WAIT_SECONDS, put
 
 from connector import open_store, read_all
+from spark_ext.streaming.versions import HAS_LIMITS
 
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])
 DRIVER = Path(__file__).with_name("streaming_driver.py")
@@ -64,8 +65,9 @@ def test_a_killed_driver_started_again_ends_with_exactly_the_rows(
     assert 0 < written() < 2000
     hang.unlink()
     put(raw, table, range(2000, 2100))
-    with driver(*given) as process:
-        assert process.wait(WAIT_SECONDS) == 0
+    for _ in range(1 if HAS_LIMITS else 2):  # an old Spark repeats the broken batch, and only that
+        with driver(*given) as process:
+            assert process.wait(WAIT_SECONDS) == 0
     appended = [int(fields[b"id"]) for _, fields in raw.xrange(f"{table}a")]
     assert appended == list(range(2100))
     with open_store(url) as store:

@@ -15,7 +15,9 @@ from spark_ext.options import TableOptions
 from spark_ext.streaming.options import StreamOptions
 from spark_ext.streaming.reader import StreamReader
 from spark_ext.streaming.source import stream_log, stream_scan
-from spark_ext.streaming.versions import ReadMaxRows
+from spark_ext.streaming.versions import HAS_LIMITS, ReadMaxRows
+
+limited = pytest.mark.skipif(not HAS_LIMITS, reason="Spark before 4.2 asks for no limits")
 
 SCHEMA = StructType([StructField("id", LongType())])
 
@@ -63,6 +65,7 @@ def test_the_first_batch_again_in_spark_before_4_2(
     assert rows(again, end, again.latestOffset()) == list(range(50, 60))
 
 
+@limited
 def test_later_ones_tell_where_a_batch_begins(redis_server: Server, table: str) -> None:
     url, raw = redis_server.url, redis_server.raw
     put(raw, table, range(50))
@@ -77,6 +80,7 @@ def test_later_ones_tell_where_a_batch_begins(redis_server: Server, table: str) 
     assert reader.latestOffset(rest, ReadMaxRows(50)) is rest
 
 
+@limited
 def test_what_was_there_when_a_query_began_is_its_end(redis_server: Server, table: str) -> None:
     url, raw = redis_server.url, redis_server.raw
     put(raw, table, range(50))

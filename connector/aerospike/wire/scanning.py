@@ -48,7 +48,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class WireScan:
-    """A scan of some partitions.
+    """A scan of some partitions after others; what it received is overwritten by what comes next.
 
     Attributes:
         cluster: the nodes.
@@ -63,6 +63,7 @@ class WireScan:
     names: tuple[str, ...]
     doing: str
     patience_seconds: float
+    _buffer: Buffer = field(default_factory=Buffer, init=False, repr=False, compare=False)
 
     def pages(self, rest: Rest, most: Callable[[], int | None]) -> Iterator[Records]:
         """All records of some partitions, each once; those of a page are of one node.
@@ -72,16 +73,15 @@ class WireScan:
             most: how many records to ask for next; None for all.
 
         Yields:
-            Records, which are overwritten by the next.
+            Records, valid until the next are asked for.
 
         Raises:
             StoreError: a node refused, or failed for too long.
         """
-        buffer = Buffer()
         until: float | None = None
         while rest:
             try:
-                records = self._page(rest, most(), buffer)
+                records = self._page(rest, most())
             except (StoreUnavailableError, StoreTimeoutError):
                 now = time.monotonic()
                 until = now + self.patience_seconds if until is None else until
@@ -93,13 +93,14 @@ class WireScan:
             until = None
             yield records
 
-    def _page(self, rest: Rest, most: int | None, buffer: Buffer) -> Records:
+    def _page(self, rest: Rest, most: int | None) -> Records:
         """The next records of one node; what was read is taken off the rest.
 
         The rest is left as it was where this fails: what had come of the page is asked for again.
         """
         address, asked = self._share(rest)
         frame = self.request.packed(secrets.randbits(64), asked, most)
+        buffer = self._buffer
         node = f"node {address[0]}:{address[1]}"
         try:
             result = self.cluster.sockets.ask(address, frame, buffer)
