@@ -35,7 +35,9 @@ def jars() -> str:
 
 @pytest.mark.timeout(SECONDS + 60)
 @pytest.mark.parametrize("session", ["classic", "connect"])
-def test_delta(jars: str, tmp_path: Path, session: str) -> None:
+def test_delta(request: pytest.FixtureRequest, jars: str, tmp_path: Path, session: str) -> None:
+    if session == "connect":
+        request.getfixturevalue("connect_port")
     chosen = {"classic": [], "connect": ["--connect", "-k", "every_session"]}[session]
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "setup.cfg"), f"--rootdir={ROOT}"]
     command += ["-p", "no:cacheprovider", f"--basetemp={tmp_path}/cases", *chosen]

@@ -120,8 +120,14 @@ def test_a_session_of_ours_pushes_without_configuration(
     indirect=["url"],
 )
 def test_sessions_by_two_confs(
-    spark: SparkSession, url: str, table: str, conf: dict[str, Any]
+    request: pytest.FixtureRequest,
+    spark: SparkSession,
+    url: str,
+    table: str,
+    conf: dict[str, Any],
 ) -> None:
+    if "remote" in conf:
+        request.getfixturevalue("connect_port")
     save(people(spark, 9), url, table)
     way = "ours" if "remote" in conf else "plain"
     lines, _ = elsewhere(conf | {"spark.jars": JAR}, url, table, way)

@@ -19,6 +19,7 @@ DRIVER = Path(__file__).with_name("streaming_connect.py")
 SECONDS = 600
 
 
+@pytest.mark.usefixtures("connect_port")
 @pytest.mark.timeout(SECONDS + 60)
 def test_sources_joins_and_sinks(
     spark: SparkSession, redis_server: Server, table: str, tmp_path: Path
