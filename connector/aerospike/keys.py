@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from connector.aerospike.wire.messages import DIGEST_BYTES
 from connector.aerospike.wire.particles import NOT_STORED, Particles, decode_user_keys
 from connector.codecs import decode, decode_keys
 from connector.errors import DecodeError
@@ -19,8 +20,6 @@ MOST_INTEGER = 2**63 - 1
 
 DIGEST = "__digest"
 """The column with a record's digest; as a key column it stands for the record itself."""
-
-_DIGEST_BYTES = 20
 
 
 def user_key_type(fields: Sequence[pa.Field]) -> pa.DataType:
@@ -66,7 +65,7 @@ def unstorable(names: pa.Array, fields: Sequence[pa.Field]) -> tuple[pa.BooleanA
     kind = user_key_type(fields)
     if [field.name for field in fields] == [DIGEST]:
         lengths = pc.binary_length(names)
-        return pc.not_equal(lengths, _DIGEST_BYTES), "is no digest of 20 bytes"
+        return pc.not_equal(lengths, DIGEST_BYTES), "is no digest of 20 bytes"
     if pt.is_string(kind):
         bad = pc.match_substring(names, b"\0")
         return bad, "has a NUL character, which the client cuts it off at; store it as binary"

@@ -18,6 +18,7 @@ from connector.aerospike.keys import addresses, unstorable
 from connector.aerospike.options import AerospikeOptions
 from connector.aerospike.pages import ClientPage, Page, collector
 from connector.aerospike.partitions import DigestRange
+from connector.aerospike.patience import Patience
 from connector.aerospike.projecting import Pass, read_operations
 from connector.aerospike.records import Record
 from connector.aerospike.results import FILTERED_OUT, NOT_FOUND, OK, error_of
@@ -29,7 +30,6 @@ from connector.pace import Pace
 from connector.reads import ReadCounts
 from connector.scan import KeyList, Scan
 
-_PAUSE_SECONDS = 0.2  # until the client has looked at the cluster again
 _FIRST_ROWS = 256  # of a partition, to learn how large its rows are
 _COUNTED_ROWS = 1 << 17  # in one page of records that come without bins
 
@@ -146,7 +146,7 @@ class RecordReader:
         if self._asking.by_wire:
             pages = self._wire_pages(self._asking.wire_scan(partition, one, self.doing), one, limit)
         else:
-            pages = self._client_pages(one, limit)
+            pages = self._client_pages(partition, one, limit)
         done = met = 0
         while done < partition.count:
             # How many rows a partition has is seen in the first; an eighth is left to chance.
@@ -170,15 +170,17 @@ class RecordReader:
 
         return pages
 
-    def _client_pages(self, one: Pass, limit: _PageLimit) -> _Pages:
+    def _client_pages(self, partition: DigestRange, one: Pass, limit: _PageLimit) -> _Pages:
         """The pages of some partitions by queries of the client.
 
         It asks for the next page where the one before ended, also after a node was lost.
         """
+        common = self._asking.policy(partition, one)
         options = {"nobins": True} if one.no_bins else {}
 
         def pages(some: DigestRange) -> Iterator[Page]:
-            query, policy = self._asking.query(one), self._asking.policy(some, one)
+            policy = common | {"partition_filter": some.partitions}
+            query = self._asking.query(one)
             query.paginate()
             while not query.is_done():
                 query.max_records = limit.of(one) or 0  # for all
@@ -194,19 +196,17 @@ class RecordReader:
 
         A query that failed knows which records it has handed over, and goes on behind them.
         """
-        until: float | None = None
+        patience = Patience(self.options.failover_seconds)
         while True:
             before = len(page)
             take = collector(page, self._asking.layout)
             try:
                 return self.connection.run(self.doing, functools.partial(ask, take))
             except StoreUnavailableError:
-                now = time.monotonic()
-                if until is None or len(page) > before:
-                    until = now + self.options.failover_seconds
-                if now >= until:
+                if len(page) > before:
+                    patience.renew()
+                if not patience.wait():
                     raise
-                time.sleep(_PAUSE_SECONDS)
 
     def _page_rows(self, before: pa.RecordBatch) -> int:
         """How many records to ask for, after a page of this size."""

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 
 from connector.aerospike.pages import Page
-from connector.aerospike.wire.messages import DIGEST_BYTES
 from connector.aerospike.wire.particles import Particles, Type
 from connector.aerospike.wire.records import Records
 
@@ -38,10 +37,7 @@ class WirePage(Page):
         return self.records.keys.value(row)
 
     def digests(self) -> pa.Array:
-        starts = self.records.digests
-        kinds = np.full(len(starts), Type.BLOB, np.int64)
-        lengths = np.full(len(starts), DIGEST_BYTES, np.int64)
-        return Particles(self.records.data, kinds, starts, lengths).binary()
+        return self.records.digests.binary()
 
     def sets(self) -> pa.Array:
         return self.records.sets.binary().cast(pa.string())

@@ -49,7 +49,7 @@ class Records:
     Attributes:
         generations: of each record; shape (rows,).
         void_times: when each expires, in seconds since 2010, 0 for never; shape (rows,).
-        digests: where each one's digest begins in the received bytes; shape (rows,).
+        digests: their digests.
         sets: the name of each one's set.
         keys: the user keys.
         bins: the wanted bins.
@@ -59,7 +59,7 @@ class Records:
     data: Bytes
     generations: Ints
     void_times: Ints
-    digests: Ints
+    digests: Particles
     sets: Particles
     keys: Particles
     bins: tuple[Particles, ...]
@@ -70,13 +70,14 @@ class Records:
 
     def digest(self, row: int) -> bytes:
         """The digest of one record."""
-        start = int(self.digests[row])
+        start = int(self.digests.starts[row])
         return self.data[start : start + DIGEST_BYTES].tobytes()
 
     def partitions(self) -> Ints:
         """The partition of each record: the lowest 12 bits of its digest; shape (rows,)."""
-        low = self.data[self.digests].astype(np.int64)
-        return low | (self.data[self.digests + 1].astype(np.int64) & 0x0F) << 8
+        starts = self.digests.starts
+        low = self.data[starts].astype(np.int64)
+        return low | (self.data[starts + 1].astype(np.int64) & 0x0F) << 8
 
 
 def parse_records(data: Bytes, size: int, names: Sequence[str]) -> Records:
@@ -101,7 +102,7 @@ def parse_records(data: Bytes, size: int, names: Sequence[str]) -> Records:
         failed = heads.failed(index[told])
         rows = index[~told]
     digests = found.digests[rows]
-    if (found.digest_lengths[rows] != DIGEST_BYTES).any():
+    if (digests.lengths != DIGEST_BYTES).any():
         raise StoreError("the node sent a record without its digest")
     return Records(
         data,
@@ -164,7 +165,11 @@ class _Column:
         self.starts = np.zeros(count, np.int64)
         self.lengths = np.zeros(count, np.int64)
 
-    def put(self, rows: _Rows, kinds: Ints | int, starts: Ints, lengths: Ints) -> None:
+    def put(self, rows: _Rows, which: _Flags, kinds: Ints, starts: Ints, lengths: Ints) -> None:
+        """Note what was found in those of the rows that ``which`` tells."""
+        if not which.all():
+            rows = np.flatnonzero(which) if isinstance(rows, slice) else rows[which]
+            kinds, starts, lengths = kinds[which], starts[which], lengths[which]
         self.kinds[rows], self.starts[rows], self.lengths[rows] = kinds, starts, lengths
 
     def particles(self, data: Bytes) -> Particles:
@@ -175,8 +180,7 @@ class _Column:
 class _Found:
     """What was found behind the headers of what may be messages."""
 
-    digests: Ints
-    digest_lengths: Ints
+    digests: Particles
     sets: Particles
     keys: Particles
     bins: tuple[Particles, ...]
@@ -205,8 +209,7 @@ class _Walk:
             self._bin(rows, columns)
         data = self._data
         return _Found(
-            digests.starts,
-            digests.lengths,
+            digests.particles(data),
             sets.particles(data),
             keys.particles(data),
             tuple(columns[name].particles(data) for name in names),
@@ -231,14 +234,15 @@ class _Walk:
         size, kinds = (word >> 32).astype(np.int64), (word >> 24).astype(np.int64) & 0xFF
         starts, lengths = at + _FIELD_LEAD, size - 1
         self._end(rows, at + 4 + size, lengths < 0)
-        for kind, column in ((DIGEST_FIELD, digests), (SET_FIELD, sets), (KEY_FIELD, keys)):
-            for some in _where(rows, kinds == kind):
-                within = _ALL if some is rows else kinds == kind
-                if column is keys:  # which begins with its type
-                    types = self._data[starts[within]].astype(np.int64)
-                    column.put(some, types, starts[within] + 1, lengths[within] - 1)
-                else:
-                    column.put(some, Type.STRING, starts[within], lengths[within])
+        for field, kind, column in (
+            (DIGEST_FIELD, Type.BLOB, digests),
+            (SET_FIELD, Type.STRING, sets),
+        ):
+            if (which := kinds == field).any():
+                column.put(rows, which, np.full(len(at), kind, np.int64), starts, lengths)
+        if (which := kinds == KEY_FIELD).any():  # which begins with its type
+            types = self._data[starts].astype(np.int64)
+            keys.put(rows, which, types, starts + 1, lengths - 1)
 
     def _bin(self, rows: _Rows, columns: dict[bytes, _Column]) -> None:
         at = self.ends[rows].copy()
@@ -251,22 +255,16 @@ class _Walk:
         if not columns:
             return
         named[wrong] = 0  # which no bin has
-        for name, within in self._names(at + _BIN_LEAD, named):
-            column = columns.get(name)
-            if column is None:
-                continue
-            starts = at + _BIN_LEAD + named
-            if within is None:
-                column.put(rows, kinds, starts, lengths)
-            else:
-                some = np.flatnonzero(within) if isinstance(rows, slice) else rows[within]
-                column.put(some, kinds[within], starts[within], lengths[within])
+        starts = at + _BIN_LEAD
+        for name, which in self._names(starts, named):
+            if (column := columns.get(name)) is not None:
+                column.put(rows, which, kinds, starts + named, lengths)
 
-    def _names(self, starts: Ints, lengths: Ints) -> Iterator[tuple[bytes, _Flags | None]]:
-        """The different names, and in which places each is; None for in all of them."""
-        left: _Flags | None = None
-        while left is None or left.any():
-            first = 0 if left is None else int(np.argmax(left))
+    def _names(self, starts: Ints, lengths: Ints) -> Iterator[tuple[bytes, _Flags]]:
+        """The different names, and in which places each is."""
+        left = np.ones(len(starts), np.bool_)
+        while left.any():
+            first = int(np.argmax(left))
             start, length = int(starts[first]), int(lengths[first])
             name = self._data[start : start + length].tobytes()
             same = lengths == length
@@ -275,11 +273,8 @@ class _Walk:
                 shift = np.uint64(8 * (_NAME_WORD - len(part)))
                 found = self._view[starts + done].astype(np.uint64) >> shift
                 same &= found == np.uint64(int.from_bytes(part, "big"))
-            if left is None and same.all():
-                yield name, None
-                return
             yield name, same
-            left = ~same if left is None else left & ~same
+            left &= ~same
 
     def _end(self, rows: _Rows, ends: Ints, wrong: _Flags) -> None:
         """Note where what was looked at ends; beyond the bytes, it was none."""
@@ -287,14 +282,6 @@ class _Walk:
         self.ends[rows] = np.where(wrong, 0, ends)
         if wrong.any():
             self.broken[rows] |= wrong
-
-
-def _where(rows: _Rows, which: _Flags) -> Iterator[_Rows]:
-    """Those of the rows; nothing where there are none."""
-    if which.all():
-        yield rows
-    elif which.any():
-        yield np.flatnonzero(which) if isinstance(rows, slice) else rows[which]
 
 
 def _chained(starts: Ints, ends: Ints, broken: _Flags, size: int) -> _Rows:

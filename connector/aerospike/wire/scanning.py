@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from connector.aerospike.patience import Patience
 from connector.aerospike.results import NOT_FOUND, OK, error_of
 from connector.aerospike.wire.messages import Request
 from connector.aerospike.wire.nodes import Address, Owners
@@ -16,8 +16,6 @@ from connector.errors import StoreError, StoreTimeoutError, StoreUnavailableErro
 
 Rest = dict[int, bytes | None]
 """The partitions that are still to be read, each with the digest of the last record that was, if any."""
-
-_PAUSE_SECONDS = 0.2  # until the nodes are asked again who has what
 
 
 @dataclass
@@ -78,19 +76,16 @@ class WireScan:
         Raises:
             StoreError: a node refused, or failed for too long.
         """
-        until: float | None = None
+        patience = Patience(self.patience_seconds)
         while rest:
             try:
                 records = self._page(rest, most())
             except (StoreUnavailableError, StoreTimeoutError):
-                now = time.monotonic()
-                until = now + self.patience_seconds if until is None else until
-                if now >= until:
+                if not patience.wait():
                     raise
                 self.cluster.forget()
-                time.sleep(_PAUSE_SECONDS)
                 continue
-            until = None
+            patience.renew()
             yield records
 
     def _page(self, rest: Rest, most: int | None) -> Records:

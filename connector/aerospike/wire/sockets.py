@@ -83,15 +83,19 @@ class Sockets:
     @contextlib.contextmanager
     def _taken(self, address: Address) -> Iterator[socket.socket]:
         """A connection to a node, which is kept if it was used without an error."""
-        taken = self._found(address) or socket.create_connection(address, self._connect_seconds)
+        taken = self._found(address) or self._connected(address)
         try:
-            taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            taken.settimeout(self._wait_seconds)
             yield taken
         except BaseException:
             taken.close()
             raise
         self._idle.append((address, time.monotonic(), taken))
+
+    def _connected(self, address: Address) -> socket.socket:
+        made = socket.create_connection(address, self._connect_seconds)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.settimeout(self._wait_seconds)
+        return made
 
     def _found(self, address: Address) -> socket.socket | None:
         """An idle connection to a node that is not too old; None where there is none."""
