@@ -16,6 +16,7 @@ from connector import DecodeError, StoreError
 from connector.aerospike.wire.messages import frame_size
 from connector.aerospike.wire.particles import SPARE_BYTES, Particles, decode, decode_user_keys
 from connector.aerospike.wire.records import Records, parse_records
+from connector.aerospike.wire.sockets import Buffer
 
 NAMES = ("a", "long_bin_name_x", "c")
 Bin = tuple[str, int, bytes]
@@ -196,6 +197,13 @@ def test_partitions_of_digests() -> None:
 def test_what_is_no_frame(head: bytes) -> None:
     with pytest.raises(StoreError, match="no frame"):
         frame_size(head)
+
+
+def test_a_page_that_offsets_cannot_tell_apart() -> None:
+    buffer = Buffer()
+    buffer.size = 2**31 - 100
+    with pytest.raises(StoreError, match="larger than 2 GiB"):
+        buffer.room(80)
 
 
 def particles(*values: tuple[int, bytes]) -> Particles:

@@ -12,8 +12,10 @@ import numpy as np
 from connector.aerospike.wire.messages import FRAME_BYTES, HEADER_BYTES, ending, frame_size
 from connector.aerospike.wire.nodes import Address
 from connector.aerospike.wire.particles import SPARE_BYTES, Bytes
+from connector.errors import StoreError
 
 _FIRST_BYTES = 1 << 20
+_MOST_BYTES = (1 << 31) - 1  # what the offsets of Arrow's arrays can hold
 _IDLE_SECONDS = 50.0  # servers may be configured to close what was idle for a minute
 
 
@@ -30,8 +32,14 @@ class Buffer:
         self.size = 0
 
     def room(self, count: int) -> memoryview:
-        """The place for so many bytes behind the messages; more behind it may be written on."""
+        """The place for so many bytes behind the messages; more behind it may be written on.
+
+        Raises:
+            StoreError: there would be more than Arrow's offsets can tell apart.
+        """
         needed = self.size + count + SPARE_BYTES
+        if needed > _MOST_BYTES:
+            raise StoreError("a page is larger than 2 GiB; read fewer rows in a batch")
         if needed > len(self.data):
             grown = np.zeros(max(needed, 2 * len(self.data)), np.uint8)
             grown[: self.size] = self.data[: self.size]
@@ -65,7 +73,7 @@ class Sockets:
 
         Raises:
             OSError, TimeoutError: the connection failed, or the node did not answer in time.
-            StoreError: what it sent is no reply.
+            StoreError: what it sent is no reply, or too large a one.
         """
         buffer.size = 0
         with self._taken(address) as taken:
