@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 import pyarrow.types as pt
 
+from connector.places import places
 from connector.texts import parse, text
 
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
@@ -184,7 +185,6 @@ def _rebuild_fixed(values: pa.Array, kind: pa.DataType) -> pa.Array:
     if np.any(lengths != kind.list_size):
         raise pa.ArrowInvalid(f"a list does not have {kind.list_size} elements")
     present = np.repeat(values.is_valid().to_numpy(zero_copy_only=False), kind.list_size)
-    places = pa.array(np.cumsum(present) - 1, mask=~present)
-    items = _rebuild(values.flatten().take(places), kind.value_type)
+    items = _rebuild(values.flatten().take(places(present)), kind.value_type)
     mask = values.is_null() if values.null_count else None
     return pa.FixedSizeListArray.from_arrays(items, type=kind, mask=mask)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
@@ -14,6 +15,7 @@ from pyspark.sql.types import ByteType, DataType, IntegerType, LongType, ShortTy
 from connector.codecs import encode_keys
 from connector.errors import OptionError, SchemaError
 from connector.lookup import encoded
+from connector.places import places
 from connector.schema import key_of
 from connector.store import StoreSource
 from spark_ext.addressing import addressed
@@ -129,8 +131,7 @@ class LookupJoin:
         own = encode_keys([rows.column(name) for name in scan.key], scan.key)
         place = pc.index_in(once.dictionary, value_set=own).take(once.indices)
         if len(place) < len(batch):  # rows with a null in their key are not asked for
-            nth = pc.subtract(pc.cumulative_sum(asked.cast(pa.int64())), 1)
-            place = place.take(pc.if_else(asked, nth, None))
+            place = place.take(places(np.asarray(asked)))
         return fit(rows.select(self.added.names), self.added), place
 
     def _rows(self, names: pa.Array) -> pa.RecordBatch:

@@ -22,6 +22,7 @@ from connector.aerospike.records import (
 )
 from connector.codecs import unparsable
 from connector.errors import DecodeError
+from connector.places import places
 from connector.reads import OnBadField, ReadCounts
 
 
@@ -116,10 +117,8 @@ class Decoder:
             self._counts.bad_fields += len(bad)
         good = np.ones(len(values), bool)
         good[bad] = False
-        place = np.where(good, np.cumsum(good) - 1, -1)
-        found = decode(chosen(values, np.flatnonzero(good)))
-        where = pa.array(place, mask=~good)
-        return [column.take(where) for column in found]
+        found, place = decode(chosen(values, np.flatnonzero(good))), places(good)
+        return [column.take(place) for column in found]
 
     def _shown(self, page: Page, at: int) -> str:
         key = page.user_key(at)

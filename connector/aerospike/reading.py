@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,6 +28,7 @@ from connector.aerospike.wire.scanning import WireScan
 from connector.batching import capped
 from connector.errors import StoreUnavailableError
 from connector.pace import Pace
+from connector.places import places
 from connector.reads import ReadCounts
 from connector.scan import KeyList, Scan
 
@@ -101,7 +103,7 @@ class RecordReader:
         bad, _ = unstorable(names, fields)
         if bad.true_count:
             good = pc.invert(bad)
-            place = pc.if_else(good, pc.subtract(pc.cumulative_sum(good.cast(pa.int64())), 1), None)
+            place = places(np.asarray(good))
             return [column.take(place) for column in self.look_up(names.filter(good), fields)]
         decoder, most = self._decoder, self.options.batch_max
         batches = [

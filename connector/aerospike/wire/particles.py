@@ -14,6 +14,7 @@ import pyarrow.types as pt
 
 from connector.aerospike.bins import bin_type
 from connector.errors import DecodeError
+from connector.places import places
 
 Ints: TypeAlias = "npt.NDArray[np.int64]"
 Bytes: TypeAlias = "npt.NDArray[np.uint8]"
@@ -112,13 +113,12 @@ class Particles:
         """The bytes of the values as ``pa.binary()``, copied; null where there is none."""
         there = self.kinds != Type.ABSENT
         if not there.all():
-            place = np.cumsum(there) - 1
-            return self[there].binary().take(pa.array(place, mask=~there))
-        places = np.zeros(2 * len(self) + 1, np.int32)
-        places[0:-1:2] = self.starts
-        places[1::2] = self.starts + self.lengths
-        places[-1] = places[-2] if len(self) else 0
-        buffers = [None, pa.py_buffer(places), pa.py_buffer(self.data)]
+            return self[there].binary().take(places(there))
+        offsets = np.zeros(2 * len(self) + 1, np.int32)
+        offsets[0:-1:2] = self.starts
+        offsets[1::2] = self.starts + self.lengths
+        offsets[-1] = offsets[-2] if len(self) else 0
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(self.data)]
         # Every second element is a value; those between are what lies between two of them.
         whole = pa.BinaryArray.from_buffers(pa.binary(), 2 * len(self), buffers)
         return whole.take(pa.array(np.arange(0, 2 * len(self), 2)))
@@ -201,10 +201,10 @@ def _booleans(values: Particles) -> pa.Array:
 
 
 def _texts(values: Particles) -> pa.Array:
-    places = values.kinds == Type.GEOJSON
-    if places.any():
+    located = values.kinds == Type.GEOJSON
+    if located.any():
         lead = _GEOJSON_LEAD + _CELL_BYTES * (words(values.data)[values.starts] >> 40 & 0xFFFF)
-        lead = np.where(places, lead, 0).astype(np.int64)
+        lead = np.where(located, lead, 0).astype(np.int64)
         values = Particles(values.data, values.kinds, values.starts + lead, values.lengths - lead)
     return values.binary().cast(pa.string())
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from connector.errors import DecodeError, MissingDependencyError, SchemaError
+from connector.places import places
 from connector.texts import as_integer, parse, text
 
 
@@ -196,8 +197,7 @@ def _fixed(values: pa.Array, kind: pa.DataType) -> pa.Array:
     if np.any(np.asarray(pc.list_value_length(values.filter(pa.array(valid)))) != kind.list_size):
         raise pa.ArrowInvalid(f"a list does not have {kind.list_size} elements")
     present = np.repeat(valid, kind.list_size)
-    places = pa.array(np.cumsum(present) - 1, mask=~present)
-    items = _parsed(values.flatten().take(places), kind.value_type)
+    items = _parsed(values.flatten().take(places(present)), kind.value_type)
     mask = values.is_null() if values.null_count else None
     return pa.FixedSizeListArray.from_arrays(items, type=kind, mask=mask)
 
