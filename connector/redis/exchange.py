@@ -111,10 +111,22 @@ class Links:
 
 @dataclass(frozen=True)
 class _Flight(Generic[W]):
+    """A request that was sent; ``place`` is that of its work among all that was put."""
+
+    place: int
     node: str
     link: Link
     work: W
     size: int
+
+
+@dataclass(frozen=True)
+class _Refused(Generic[W]):
+    """Work that has to be sent again, its place among all that was put, and why."""
+
+    place: int
+    work: W
+    text: str
 
 
 class Exchange(Generic[W, R]):
@@ -152,12 +164,14 @@ class Exchange(Generic[W, R]):
         self._limit_bytes = limit_bytes
         self._survives = survives
         self._flying: deque[_Flight[W]] = deque()
-        self._refused: list[tuple[W, str]] = []
+        self._refused: list[_Refused[W]] = []
+        self._places = 0
         self._reached: set[str] = set()
 
     def put(self, work: W) -> Iterator[Answer[W, R]]:
         """Send work; yield answers to earlier work as room in flight is needed."""
-        self._put(work)
+        self._put(self._places, work)
+        self._places += 1
         while self._full() or self._refused:
             yield from self._next()
 
@@ -173,11 +187,11 @@ class Exchange(Generic[W, R]):
             flying > 1 and held > self._limit_bytes
         )
 
-    def _put(self, work: W) -> None:
+    def _put(self, place: int, work: W) -> None:
         try:
             parts = self._servers.split(work.keys)
         except StoreUnavailableError as error:  # a slot is nobody's while a node is replaced
-            self._refused.append((work, str(error)))
+            self._refused.append(_Refused(place, work, str(error)))
             return
         for node, rows in parts:
             part = work if rows is None else work.take(rows)
@@ -185,10 +199,10 @@ class Exchange(Generic[W, R]):
                 link = self._links.to(node)
                 size = self._send(link, part, False)
             except _FAILED as error:
-                self._lost(node, part, error)
+                self._lost(place, node, part, error)
             else:
                 self._reached.add(node)
-                self._flying.append(_Flight(node, link, part, size))
+                self._flying.append(_Flight(place, node, link, part, size))
 
     def _next(self) -> Iterator[Answer[W, R]]:
         """Receive the oldest answer; if something moves, settle everything that is in flight."""
@@ -198,24 +212,38 @@ class Exchange(Generic[W, R]):
             return
         last = ""
         for _ in pauses(self._servers.patience_seconds):
-            while self._flying:
-                yield from self._oldest()
-            refused, self._refused = self._refused, []
+            yield from self._settle()
+            refused = sorted(self._refused, key=lambda each: each.place)
+            self._refused = []
             if not refused:
                 return
-            last = refused[0][1]
-            self._refresh([text for _, text in refused])
-            for work, text in refused:
-                if text.startswith("ASK "):
-                    yield from self._asked(work, text.split()[2])
-                else:
-                    self._put(work)
-        while self._flying:
-            yield from self._oldest()
+            last = refused[0].text
+            self._refresh([each.text for each in refused])
+            yield from self._again(refused)
+        yield from self._settle()
         if self._refused:
             raise StoreUnavailableError(
                 f"{self._doing}: given up after {self._servers.patience_seconds:g} seconds: {last}"
             )
+
+    def _settle(self) -> Iterator[Answer[W, R]]:
+        """Receive everything that is in flight."""
+        while self._flying:
+            yield from self._oldest()
+
+    def _again(self, refused: list[_Refused[W]]) -> Iterator[Answer[W, R]]:
+        """Send refused work once more; behind one that is refused again, the rest waits its turn."""
+        for i, each in enumerate(refused):
+            asked = each.text.startswith("ASK ")
+            if asked:  # what it asks would be answered behind what is in flight on the same link
+                yield from self._settle()
+            if self._refused:
+                self._refused += refused[i:]
+                return
+            if asked:
+                yield from self._asked(each)
+            else:
+                self._put(each.place, each.work)
 
     def _refresh(self, texts: list[str]) -> None:
         """Look for the new places; where nobody tells, the old ones are tried again."""
@@ -226,30 +254,31 @@ class Exchange(Generic[W, R]):
     def _oldest(self) -> Iterator[Answer[W, R]]:
         flight = self._flying.popleft()
         if flight.link.closed:
-            self._refused.append((flight.work, "the connection was lost"))
+            self._refused.append(_Refused(flight.place, flight.work, "the connection was lost"))
             return
         try:
             result = self._receive(flight.link, flight.work, False)
         except _FAILED as error:
-            self._lost(flight.node, flight.work, error)
+            self._lost(flight.place, flight.node, flight.work, error)
             return
-        yield self._sifted(flight.work, result)
+        yield self._sifted(flight.place, flight.work, result)
 
-    def _asked(self, work: W, node: str) -> Iterator[Answer[W, R]]:
+    def _asked(self, refused: _Refused[W]) -> Iterator[Answer[W, R]]:
         """Keys on their way to another node: ask that one, key by key, as each has to be asked for."""
-        for row in range(len(work.keys)):
-            one = work.take(np.array([row]))
+        node = refused.text.split()[2]
+        for row in range(len(refused.work.keys)):
+            one = refused.work.take(np.array([row]))
             try:
                 link = self._links.to(node)
                 link.asking()
                 self._send(link, one, True)
                 result = self._receive(link, one, True)
             except _FAILED as error:
-                self._lost(node, one, error)
+                self._lost(refused.place, node, one, error)
             else:
-                yield self._sifted(one, result)
+                yield self._sifted(refused.place, one, result)
 
-    def _sifted(self, work: W, result: R) -> Answer[W, R]:
+    def _sifted(self, place: int, work: W, result: R) -> Answer[W, R]:
         """Note what has to be sent again: by what was answered, as it may be asked of many nodes."""
         moving = {row: text for row, text in result.errors.items() if is_moving(text)}
         if not moving:
@@ -259,17 +288,18 @@ class Exchange(Generic[W, R]):
             text = next(iter(replaced or moving.values()))
             raise StoreUnavailableError(f"{self._doing}: {text}")
         if any(not text.startswith(("MOVED ", "ASK ")) for text in moving.values()):
-            self._refused.append((work.take(np.array(list(moving))), next(iter(moving.values()))))
+            text = next(iter(moving.values()))
+            self._refused.append(_Refused(place, work.take(np.array(list(moving))), text))
         else:
             texts: dict[str, list[int]] = {}
             for row, text in moving.items():
                 kind, _, rest = text.partition(" ")
                 texts.setdefault(f"{kind} 0 {rest.rpartition(' ')[2]}", []).append(row)
             for text, rows in texts.items():
-                self._refused.append((work.take(np.array(rows)), text))
+                self._refused.append(_Refused(place, work.take(np.array(rows)), text))
         return Answer(work, result, frozenset(moving))
 
-    def _lost(self, node: str, work: W, error: StoreError) -> None:
+    def _lost(self, place: int, node: str, work: W, error: StoreError) -> None:
         if not self._servers.patience_seconds:
             raise error
         if not self._survives and node in self._reached:
@@ -277,4 +307,4 @@ class Exchange(Generic[W, R]):
                 f"{error}; rows that the server had acknowledged may be lost with it: write again"
             ) from error
         self._links.drop(node)
-        self._refused.append((work, str(error)))
+        self._refused.append(_Refused(place, work, str(error)))

@@ -112,6 +112,28 @@ def test_a_slot_that_is_half_moved_is_read_and_written(
     assert found.column("n").to_pylist() == [i * 2 for i in range(510)]
 
 
+@pytest.mark.parametrize("ttl", [None, 500])
+def test_a_slot_that_moved_beside_one_that_moves(
+    redis_cluster: Cluster, store: Store, table: str, ttl: int | None
+) -> None:
+    """One node has both slots for a client that has not heard of it: it answers MOVED, then ASK."""
+    source, target, _ = redis_cluster.primaries()
+    tags = {redis_cluster.raw.keyslot(f"{{t{i}}}"): f"{{t{i}}}" for i in range(40)}
+    moved, moving = [slot for slot in tags if redis_cluster.owner(slot) == source][:2]
+    names = [f"{tags[slot]}:{i}" for i in range(50) for slot in (moved, moving)]
+    batch = pa.record_batch({"id": names, "n": range(100)})
+    with open_store(redis_cluster.url) as other:
+        for uninformed in (store, other):
+            uninformed.write(table, [batch.slice(0, 1)], BY_ID)
+        redis_cluster.move_slot(moved, target)
+        redis_cluster.open_slot(moving, target)
+        written = store.write(table, [batch], WriteOptions(key=("id",), ttl_seconds=ttl))
+        assert written.rows == 100
+        assert target.raw.dbsize() >= 100
+        found = other.lookup(table, names)
+        assert found.column("n").to_pylist() == list(range(100))
+
+
 def test_a_resharding_in_a_write_loses_nothing(
     redis_cluster: Cluster, store: Store, table: str
 ) -> None:
