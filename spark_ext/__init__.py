@@ -2,5 +2,8 @@
 
 from spark_ext.joins import lookup_join
 from spark_ext.session import configure, delete, read, write
+from spark_ext.workers import spare_imports
 
 __all__ = ["configure", "delete", "lookup_join", "read", "write"]
+
+spare_imports()

@@ -12,7 +12,7 @@ class Settings:
 
     Attributes:
         rows: rows of the table, for a case that grows several tables; empty for the case's own.
-        repeats: counted rounds, after one to warm up.
+        repeats: counted rounds, after some to warm up.
         peers: what ``scripts/peers`` made; None to leave those peers out.
         url: of a server that runs already, for a case that starts none.
     """

@@ -29,6 +29,10 @@ SPARK_REDIS_TUNED: dict[str, dict[str, int]] = {
 """What was best for it on two cores; its own defaults are measured beside it."""
 
 
+DRIVER_MEMORY = "3g"
+"""Of local mode, where the driver is the executor too, and keeps the rows that it is to write."""
+
+
 @contextmanager
 def session() -> Iterator[SparkSession]:
     """A quiet session of two cores that can push down."""
@@ -37,6 +41,7 @@ def session() -> Iterator[SparkSession]:
     from spark_ext.session import configure
 
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    builder = builder.config("spark.driver.memory", DRIVER_MEMORY)
     spark = configure(builder).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     try:

@@ -11,6 +11,12 @@ Contender = Callable[[], float]
 """Does the work once and returns its rate in rows per second."""
 
 
+_WARM_UP_SECONDS = 20.0
+"""After these no further round is begun to warm up."""
+
+_FASTER = 1.05
+
+
 def timed(work: Callable[[], int]) -> Contender:
     """The rate of work that returns how many rows it was."""
 
@@ -23,15 +29,27 @@ def timed(work: Callable[[], int]) -> Contender:
 
 
 def in_turn(contenders: Mapping[str, Contender], repeats: int) -> dict[str, dict[str, object]]:
-    """Rows per second of each contender: once to warm up, then ``repeats`` counted rounds."""
+    """Rows per second of each contender: warmed up, and then ``repeats`` counted rounds."""
+    for name, work in contenders.items():
+        _warm_up(name, work)
     rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for round_number in range(repeats + 1):
+    for _ in range(repeats):
         for name, work in contenders.items():
-            found = work()
-            print(f"{name}: {found:,.0f} rows/s", file=sys.stderr)
-            if round_number:
-                rates[name].append(found)
+            rates[name].append(_told(name, work()))
     return {name: summary(found) for name, found in rates.items()}
+
+
+def _warm_up(name: str, work: Contender) -> None:
+    """Run until it gets no faster: a JVM compiles its code bit by bit, the more the longer it runs."""
+    deadline = time.perf_counter() + _WARM_UP_SECONDS
+    best, found = 0.0, _told(name, work())
+    while found > best * _FASTER and time.perf_counter() < deadline:
+        best, found = found, _told(name, work())
+
+
+def _told(name: str, rate: float) -> float:
+    print(f"{name}: {rate:,.0f} rows/s", file=sys.stderr)
+    return rate
 
 
 def summary(rates: list[float]) -> dict[str, object]:
