@@ -276,6 +276,7 @@ class Exchange(Generic[W, R]):
             except _FAILED as error:
                 self._lost(refused.place, node, one, error)
             else:
+                self._reached.add(node)
                 yield self._sifted(refused.place, one, result)
 
     def _sifted(self, place: int, work: W, result: R) -> Answer[W, R]:

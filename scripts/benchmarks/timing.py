@@ -15,6 +15,8 @@ _WARM_UP_SECONDS = 20.0
 """After these no further round is begun to warm up."""
 
 _FASTER = 1.05
+_STILL_ROUNDS = 3
+"""So many rounds, one after the other, that were not faster than before: noise alone makes one."""
 
 
 def timed(work: Callable[[], int]) -> Contender:
@@ -42,9 +44,13 @@ def in_turn(contenders: Mapping[str, Contender], repeats: int) -> dict[str, dict
 def _warm_up(name: str, work: Contender) -> None:
     """Run until it gets no faster: a JVM compiles its code bit by bit, the more the longer it runs."""
     deadline = time.perf_counter() + _WARM_UP_SECONDS
-    best, found = 0.0, _told(name, work())
-    while found > best * _FASTER and time.perf_counter() < deadline:
-        best, found = found, _told(name, work())
+    best, still = 0.0, 0
+    while still < _STILL_ROUNDS:
+        found = _told(name, work())
+        still = 0 if found > best * _FASTER else still + 1
+        best = max(best, found)
+        if time.perf_counter() > deadline:
+            return
 
 
 def _told(name: str, rate: float) -> float:
