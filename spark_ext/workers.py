@@ -11,9 +11,9 @@ _DAEMON = "pyspark.daemon"
 def spare_imports() -> None:
     """In a worker of Spark, have garbage collections pass over what was imported.
 
-    Spark's daemon collects after every task and every step of planning, and keeps the next waiting
-    for it: about 0.1 s for what PyArrow, pandas and we have loaded, where there is no garbage at all.
-    Elsewhere this does nothing.
+    Spark's daemon collects after every task and every step of planning: 40 to 100 ms of a core for
+    what PyArrow, pandas and we have loaded, where there is no garbage at all. Elsewhere this does
+    nothing.
     """
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is not None and spec.name == _DAEMON:
