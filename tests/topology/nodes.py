@@ -82,16 +82,23 @@ def free_port() -> int:
 
 
 def await_copies(primary: Node, replicas: Sequence[Node]) -> None:
-    """Wait until the replicas hold all that their primary holds now, whoever wrote it."""
+    """Wait until the replicas hold all that their primary holds now, whoever wrote it.
 
-    def offset(node: Node) -> int:
-        return int(node.raw.info("replication")["master_repl_offset"])
+    Offsets compare within one replication history only: what still follows a deposed primary may
+    be ahead by the numbers and lack the newest write.
+    """
 
-    written = offset(primary)
-    until(
-        lambda: all(offset(replica) >= written for replica in replicas),
-        f"the copies of what is at port {primary.port}",
-    )
+    def position(node: Node) -> tuple[str, int]:
+        state = node.raw.info("replication")
+        return state["master_replid"], state["master_repl_offset"]
+
+    history, written = position(primary)
+
+    def copied(replica: Node) -> bool:
+        followed, offset = position(replica)
+        return followed == history and offset >= written
+
+    until(lambda: all(map(copied, replicas)), f"the copies of what is at port {primary.port}")
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:

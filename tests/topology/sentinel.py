@@ -120,7 +120,8 @@ class Sentinels:
         states = [node.raw.info("replication") for node in self.nodes]
         replicas = [state for state in states if state["role"] == "slave"]
         up = all(state["master_link_status"] == "up" for state in replicas)
-        return up and len(replicas) == len(self.nodes) - 1
+        followed = {state["master_port"] for state in replicas}
+        return up and len(replicas) == len(self.nodes) - 1 and followed <= self._named()
 
     def _calm(self) -> bool:
         states = [watcher.raw.sentinel_master(self.master_name) for watcher in self.watchers]
