@@ -69,6 +69,8 @@ def test_the_same_rows_with_pushdown_without_and_in_plain_spark(
         seen.update(
             kinds, asked=1, pushed=bool(kinds), found=bool(expected), refused=bool(whole.refused)
         )
+        if seen["asked"] % 250 == 0:
+            print(f"{seen['asked']} of {wanted} queries compared", flush=True)
 
     compare()
     asked = seen["asked"]
