@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connector.redis.exchange import Links
-from connector.redis.link import translated
 from connector.redis.numbers import key_numbers
 from connector.redis.servers import Servers
 from connector.redis.writing import refusal
@@ -36,8 +35,7 @@ def delete_keys(
             refusal=partial(refusal, table),
         )
         deleted = sum(int(numbers.sum()) for _, numbers in answers)
-        with translated(doing):
-            servers.confirm({link.peer for link in links})
+        links.confirm()
     return deleted
 
 

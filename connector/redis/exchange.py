@@ -19,7 +19,7 @@ import pyarrow as pa
 import redis
 
 from connector.errors import StoreError, StoreTimeoutError, StoreUnavailableError
-from connector.redis.link import Link
+from connector.redis.link import Link, translated
 from connector.redis.servers import REPLACED, Rows, Servers, is_moving, pauses, told_by
 
 _AHEAD = (
@@ -94,6 +94,22 @@ class Links:
         """Give up every link to a node; what was outstanding on them is lost."""
         for place in [place for place in self._open if place[0] == node]:
             self._open.pop(place).close()
+
+    def confirm(self) -> None:
+        """Make sure, after writing, that the servers written to are the ones to write to still.
+
+        Raises:
+            StoreUnavailableError: one was replaced meanwhile: what it acknowledged may be lost. No
+                connection to it is kept, as it may go on taking writes for seconds.
+        """
+        try:
+            with translated(self._doing):
+                self._servers.confirm({link.peer for link in self})
+        except StoreUnavailableError:
+            for link in self:
+                link.close()
+            self._servers.refresh()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -17,7 +17,7 @@ from connector.pace import Pace
 from connector.redis.exchange import Answer, Exchange, Links
 from connector.redis.expiry import expire_after, expire_by
 from connector.redis.keyspace import Keyspace
-from connector.redis.link import Link, reply_error, translated
+from connector.redis.link import Link, reply_error
 from connector.redis.models.model import Model
 from connector.redis.models.sharing import Sharing, Tied
 from connector.redis.options import RedisOptions
@@ -113,8 +113,7 @@ class RowWriter:
             if self._options.wait_replicas:
                 wanted, timeout = self._options.wait_replicas, self._options.timeout_seconds
                 await_replicas(links, wanted, timeout, self._doing)
-            with translated(self._doing):
-                self._servers.confirm({link.peer for link in links})
+            links.confirm()
         return WriteResult(self._rows, tuple(written), self._skipped, sink.rows)
 
     def _exchange(self, links: Links) -> Exchange[Batch, Written]:

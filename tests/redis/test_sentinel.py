@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 
@@ -195,19 +194,10 @@ def test_a_write_to_a_master_that_is_not_demoted_yet_is_no_success(
 ) -> None:
     """The old master takes every row and answers OK; only the Sentinels know better."""
     before = watched.master()
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        yield rows(200)
-        watched.await_copies()
-        pause_demotion(watched, True)
-        watched.watchers[1].raw.execute_command("SENTINEL FAILOVER", watched.master_name)
-        until(lambda: named(watched, 1) != before.port, "a new master")
-        yield rows(ROWS - 200, start=200)
-
     try:
         with opened(watched, nodes="127.0.0.1:1") as store:  # the first Sentinel alone is given
             with pytest.raises(StoreUnavailableError, match=r"replaced.*write again"):
-                store.write(table, batches(), BY_ID)
+                store.write(table, replaced_midway(watched, by=1), BY_ID)
             assert before.raw.role()[0] == b"master"
             assert before.raw.dbsize() == ROWS + 1, "the old master took every row"
             pause_demotion(watched, False)
@@ -220,6 +210,33 @@ def test_a_write_to_a_master_that_is_not_demoted_yet_is_no_success(
     finally:
         pause_demotion(watched, False)
         watched.await_calm()
+
+
+def test_writing_again_goes_to_the_new_master_though_the_old_one_takes_writes_still(
+    watched: Sentinels, table: str
+) -> None:
+    before = watched.master()
+    try:
+        with opened(watched) as store:
+            with pytest.raises(StoreUnavailableError, match=r"replaced.*write again"):
+                store.write(table, replaced_midway(watched, by=0), BY_ID)
+            assert store.write(table, [rows()], BY_ID).rows == ROWS
+            assert before.raw.role()[0] == b"master"
+            assert ids(store, table) == list(range(ROWS))
+    finally:
+        pause_demotion(watched, False)
+        watched.await_calm()
+
+
+def replaced_midway(found: Sentinels, by: int) -> Iterator[pa.RecordBatch]:
+    """Rows, amid which a Sentinel replaces the master without telling it."""
+    before = found.master().port
+    yield rows(200)
+    found.await_copies()
+    pause_demotion(found, True)
+    found.watchers[by].raw.execute_command("SENTINEL FAILOVER", found.master_name)
+    until(lambda: named(found, by) != before, "a new master")
+    yield rows(ROWS - 200, start=200)
 
 
 def pause_demotion(found: Sentinels, paused: bool) -> None:
@@ -245,26 +262,30 @@ def test_a_failover_in_a_read_brings_every_row_or_an_error(
         source = store.source(table, parts=parts, batch_rows=100)
         partitions = source.partitions()
         assert len(partitions) == parts
+        planned_on = watched.master()
         reading = source.read(partitions[0])
         next(reading)
         watched.failover()
         with pytest.raises(StoreUnavailableError, match=table):
             list(reading)
-        if parts > 1:
+        # On a busy machine Sentinels may have given the role back: then the plan is good still.
+        if parts > 1 and watched.master() is not planned_on:
             for partition in partitions:
                 with pytest.raises(PlanExpiredError, match="plan again"):
                     list(source.read(partition))
         assert ids(store, table) == list(range(ROWS))
 
 
-def written_again(
-    store: Store, table: str, batches: Callable[[], Iterator[pa.RecordBatch]], tries: int = 5
-) -> int:
+def written_again(store: Store, table: str, batches: Callable[[], Iterator[pa.RecordBatch]]) -> int:
     """As the error says; on a busy machine Sentinels may replace the new master, too."""
-    for _ in range(tries - 1):
-        with contextlib.suppress(StoreUnavailableError):
+    deadline = time.monotonic() + 20
+    while True:
+        try:
             return store.write(table, batches(), BY_ID).rows
-    return store.write(table, batches(), BY_ID).rows
+        except StoreUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def test_a_master_that_is_killed_in_a_write(mortal: Sentinels, table: str) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from connector.errors import StoreError
 from connector.redis.commands import bulk, keyed_request
 from connector.redis.exchange import Answer, Exchange, Links
-from connector.redis.link import Link, translated
+from connector.redis.link import Link
 from connector.redis.numbers import key_numbers
 from connector.redis.options import RedisOptions
 from connector.redis.reading import Keys
@@ -59,7 +59,7 @@ class ValueWriter:
     def __init__(
         self, table: str, servers: Servers, links: Links, options: RedisOptions, doing: str
     ) -> None:
-        self._table, self._servers, self._links = table, servers, links
+        self._table, self._links = table, links
         self._options, self._doing = options, doing
         self._exchange: Exchange[Value, Stored] = Exchange(
             servers,
@@ -91,8 +91,7 @@ class ValueWriter:
         options = self._options
         if options.wait_replicas:
             await_replicas(self._links, options.wait_replicas, options.timeout_seconds, self._doing)
-        with translated(self._doing):
-            self._servers.confirm({link.peer for link in self._links})
+        self._links.confirm()
 
     def _check(self, answers: Iterable[Answer[Value, Stored]]) -> None:
         for answer in answers:

@@ -18,7 +18,7 @@ from connector.errors import WriteRejectedError
 from connector.redis.commands import Text, argument, buffer, bulk, const, joined
 from connector.redis.exchange import Answer, Exchange, Links
 from connector.redis.keyspace import RESERVED
-from connector.redis.link import Link, reply_error, translated
+from connector.redis.link import Link, reply_error
 from connector.redis.models.hashes import present_fields
 from connector.redis.options import RedisOptions
 from connector.redis.replicas import await_replicas
@@ -182,8 +182,7 @@ class Appender:
             if self._options.wait_replicas:
                 wanted, timeout = self._options.wait_replicas, self._options.timeout_seconds
                 await_replicas(links, wanted, timeout, self._doing)
-            with translated(self._doing):
-                self._servers.confirm({link.peer for link in links})
+            links.confirm()
         return self._numbered, self._appended
 
     def _pieces(self, streams: pa.Array, rows: pa.RecordBatch) -> Iterator[Pieces]:
