@@ -311,7 +311,7 @@ def test_a_master_that_is_killed_before_a_write_is_waited_for(
         mortal.await_copies()
         before = mortal.master()
         mortal.nodes.remove(before)
-        before.kill()  # Sentinels take a second to notice
+        before.kill()  # Sentinels take seconds to notice
         try:
             assert store.write(table, [rows()], BY_ID).rows == ROWS
         except StoreUnavailableError as error:  # on a busy machine the new master was replaced, too

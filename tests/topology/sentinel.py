@@ -156,7 +156,7 @@ def sentinels(
             nodes.append(stack.enter_context(running_node(binary, lines, password)))
         watcher_lines = [
             f"sentinel monitor {name} 127.0.0.1 {primary.port} {_QUORUM}",
-            f"sentinel down-after-milliseconds {name} 1000",
+            f"sentinel down-after-milliseconds {name} 2000",
             f"sentinel failover-timeout {name} 5000",
             *([f"sentinel auth-pass {name} {password}"] if password else []),
             *([f"sentinel sentinel-pass {sentinel_password}"] if sentinel_password else []),
