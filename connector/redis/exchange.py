@@ -106,10 +106,15 @@ class Links:
             with translated(self._doing):
                 self._servers.confirm({link.peer for link in self})
         except StoreUnavailableError:
-            for link in self:
-                link.close()
+            self.close()
             self._servers.refresh()
             raise
+
+    def close(self) -> None:
+        """Give every connection back."""
+        for link in self:
+            link.close()
+        self._open.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -120,9 +125,7 @@ class Links:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for link in self._open.values():
-            link.close()
-        self._open.clear()
+        self.close()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Waiting until replicas have what was written."""
+"""Making sure of what was written: replicas have it, and no server was replaced meanwhile."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ from collections.abc import Iterable
 
 from connector.errors import StoreUnavailableError
 from connector.redis.commands import command
+from connector.redis.exchange import Links
 from connector.redis.link import Link
+from connector.redis.options import RedisOptions
 
 
-def await_replicas(
+def confirm_written(links: Links, options: RedisOptions, doing: str) -> None:
+    """Wait for the replicas that are asked for, then make sure that no server was replaced.
+
+    Raises:
+        StoreUnavailableError: too few replicas have the rows in time, or a server was replaced.
+    """
+    if options.wait_replicas:
+        _await_replicas(links, options.wait_replicas, options.timeout_seconds, doing)
+    links.confirm()
+
+
+def _await_replicas(
     links: Iterable[Link], replicas: int, timeout_seconds: float, doing: str
 ) -> None:
     """Wait until so many replicas of every node have what was written over the links to it.

@@ -21,7 +21,7 @@ from connector.redis.link import Link, reply_error
 from connector.redis.models.model import Model
 from connector.redis.models.sharing import Sharing, Tied
 from connector.redis.options import RedisOptions
-from connector.redis.replicas import await_replicas
+from connector.redis.replicas import confirm_written
 from connector.redis.servers import Rows, Servers
 from connector.redis.steps import Request, conditional, plain, script_request, transaction
 from connector.rejects import RejectSink
@@ -110,10 +110,7 @@ class RowWriter:
                     written.append(pack_keys(batch.keys))
             for answer in exchange.drain():
                 self._take(answer, sink)
-            if self._options.wait_replicas:
-                wanted, timeout = self._options.wait_replicas, self._options.timeout_seconds
-                await_replicas(links, wanted, timeout, self._doing)
-            links.confirm()
+            confirm_written(links, self._options, self._doing)
         return WriteResult(self._rows, tuple(written), self._skipped, sink.rows)
 
     def _exchange(self, links: Links) -> Exchange[Batch, Written]:

@@ -14,7 +14,7 @@ from connector.redis.link import Link
 from connector.redis.numbers import key_numbers
 from connector.redis.options import RedisOptions
 from connector.redis.reading import Keys
-from connector.redis.replicas import await_replicas
+from connector.redis.replicas import confirm_written
 from connector.redis.servers import Rows, Servers
 from connector.redis.writing import refusal
 
@@ -88,10 +88,7 @@ class ValueWriter:
             StoreUnavailableError: too few replicas have them, or a server was replaced meanwhile.
         """
         self._check(self._exchange.drain())
-        options = self._options
-        if options.wait_replicas:
-            await_replicas(self._links, options.wait_replicas, options.timeout_seconds, self._doing)
-        self._links.confirm()
+        confirm_written(self._links, self._options, self._doing)
 
     def _check(self, answers: Iterable[Answer[Value, Stored]]) -> None:
         for answer in answers:

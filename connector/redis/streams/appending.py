@@ -21,7 +21,7 @@ from connector.redis.keyspace import RESERVED
 from connector.redis.link import Link, reply_error
 from connector.redis.models.hashes import present_fields
 from connector.redis.options import RedisOptions
-from connector.redis.replicas import await_replicas
+from connector.redis.replicas import confirm_written
 from connector.redis.resp import Ints
 from connector.redis.servers import Rows, Servers
 from connector.redis.slots import key_slots, slot_tags
@@ -179,10 +179,7 @@ class Appender:
                         self._take(answer)
             for answer in exchange.drain():
                 self._take(answer)
-            if self._options.wait_replicas:
-                wanted, timeout = self._options.wait_replicas, self._options.timeout_seconds
-                await_replicas(links, wanted, timeout, self._doing)
-            links.confirm()
+            confirm_written(links, self._options, self._doing)
         return self._numbered, self._appended
 
     def _pieces(self, streams: pa.Array, rows: pa.RecordBatch) -> Iterator[Pieces]:
