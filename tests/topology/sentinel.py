@@ -69,8 +69,12 @@ class Sentinels:
         right only if it asks the Sentinels again.
         """
         before = self.master()
-        until(self._began_failover, "the begin of a failover")
+        self.begin_failover()
         self._await_successor(before)
+
+    def begin_failover(self, by: int = 0) -> None:
+        """Have one of the Sentinels begin to promote a replica, as soon as none does already."""
+        until(lambda: self._began_failover(self.watchers[by]), "the begin of a failover")
 
     def kill_master(self) -> None:
         """End the primary as kill -9 does, and wait until another answers writes."""
@@ -95,9 +99,9 @@ class Sentinels:
         until(succeeded, f"a successor of the primary at port {before.port}")
         until(self._linked, "the replicas' link to their new primary")
 
-    def _began_failover(self) -> bool:
+    def _began_failover(self, watcher: Node) -> bool:
         try:
-            self.watchers[0].raw.execute_command("SENTINEL FAILOVER", self.master_name)
+            watcher.raw.execute_command("SENTINEL FAILOVER", self.master_name)
         except redis.ResponseError as error:
             if str(error).startswith(_REFUSED_FOR_NOW):
                 return False
