@@ -16,7 +16,7 @@ from queries_data import SCHEMA, few, rows
 from queries_running import Tables, answer, difference, pushed
 from spark_tables import format_of, load, save
 
-QUERIES = {"redis": 500, "aerospike": 150}
+QUERIES = {"redis": 500, "aerospike": 300}
 PLANS = {"redis": {"partitions_number": 2}, "aerospike": {"partition_factor": 1}}  # two each
 
 
@@ -75,9 +75,8 @@ def test_the_same_rows_with_pushdown_without_and_in_plain_spark(
     compare()
     asked = seen["asked"]
     print(f"{asked} queries; how many returned rows and had something pushed: {seen}")
-    # Hypothesis varies queries that it had before, so shares stray far, in few queries above all.
-    least = {"found": 0.4, "pushed": 0.4, "columns": 0.25, "filter": 0.15}
-    least |= {"limit": 0.005, "count": 0.005, "keys": 0.005}
+    least = {"found": 0.5, "pushed": 0.5, "columns": 0.4, "filter": 0.25}
+    least |= {"limit": 0.02, "count": 0.02, "keys": 0.02}
     assert seen["refused"] <= 0.02 * asked, f"Spark refuses too many of {asked} queries: {seen}"
     rare = {kind for kind, share in least.items() if seen[kind] < int(share * asked)}
     assert not rare, f"too few of {asked} queries return rows, or have something pushed: {seen}"
